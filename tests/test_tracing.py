@@ -128,7 +128,7 @@ def test_a_job_s_trace_links_to_its_request(sending: RunningService, receiver: O
     request = receiver.one("POST /ai/spell-check", ocr__request_id="job")
     assert span.links == [(TRACE, request.span_id)]
     assert (span.trace_id != TRACE, span.parent_id) == (True, "")
-    assert span.attributes["ocr.job.outcome"] == "succeeded"
+    assert span.attributes["ocr.job.unit_outcome"] == "succeeded"
     (call,) = [each for each in receiver.spans if each.trace_id == span.trace_id and each.name == "engine spell-check"]
     assert call.parent_id == span.span_id
     lines = [json.loads(line) for line in sending.log.splitlines() if job["id"] in line]

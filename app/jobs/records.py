@@ -172,6 +172,9 @@ def process_name() -> str:
 
 def read_record(reader: RecordReader, record: Path) -> Job | None:
     """Return the job in a record; None if the record is missing or damaged."""
+    if record.name == RECORD_NAME and record.parent.is_symlink():
+        reader.note(record, JOB.kind, "its folder is a symbolic link")
+        return None
     job = reader.read(record, JOB)
     if job and (job.id != id_of(record) or (job.units is None) == (record.name == RECORD_NAME)):
         reader.note(record, JOB.kind, "it names another job than its file name")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from app.jobs.progress import Progress, rounded
 from app.jobs.records import Failure, JobState
-from app.jobs.units.records import ENTRY, MAX_ENTRY_BYTES, Entry, EntryKind
+from app.jobs.units.records import ENTRY, MAX_ENTRY_BYTES, PRIVATE_FILE, Entry, EntryKind
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular
 
@@ -136,7 +136,7 @@ def append_at(path: Path, size: int | None, data: bytes, *, is_lasting: bool) ->
 
     With `size`, bytes beyond that size are removed first. Follows no link. Raises OSError and RecordDamaged.
     """
-    descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
+    descriptor = open_regular(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
     try:
         if size is None:
             size = os.fstat(descriptor).st_size

@@ -10,11 +10,8 @@ from typing import IO
 
 from app.errors import StoreFull
 from app.jobs.records import new_job_id
-from app.jobs.units.records import JobFolder, Task, Unit, task_json
+from app.jobs.units.records import PRIVATE_FILE, PRIVATE_FOLDER, JobFolder, Task, Unit, task_json
 from app.store import explaining_refusals
-
-PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
-"""The files of units are the callers' documents, and descriptions may have passwords."""
 
 RESERVE_BYTES, RESERVE_PART = 1 << 30, 0.02
 """How much of the disk jobs leave free for models and records: 1 GiB, on a small disk 2 %."""

@@ -1,6 +1,5 @@
 """What this process remembers of the jobs of units, and how a job's log and record are written under its lock."""
 
-import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -42,11 +41,11 @@ class OpenJob:
     """Where each unit's line begins in `units.jsonl`; None until the file was read."""
 
     def refresh(self) -> None:
-        """Read what was appended to the log. Raises JobNotFound if the job was removed, and OSError."""
-        try:
-            self.log.refresh()
-        except RecordDamaged as exc:
-            raise StoreUnavailable(f"the log of the job {self.job.id} cannot be read: {exc}") from exc
+        """Read what was appended to the log. Raises JobNotFound if the job was removed, RecordDamaged and OSError."""
+        self.folder.check()
+        self.log.refresh()
+        if self.first_open and self.first_open - 1 not in self.log.done:  # another program has shortened the log
+            self.first_open = 0
         if not self.log.size and not self.folder.path.is_dir():
             raise JobNotFound(self.job.id)
 
@@ -83,7 +82,7 @@ class OpenJobs:
     def locked(self, job: Job) -> Iterator[OpenJob]:
         """Hold a job's lock, with its log read to the end.
 
-        Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
+        Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if the log cannot be read.
         """
         known = self.open(job)
         self.volume.check_writable()  # otherwise a line could go to another folder that is now mounted there
@@ -119,9 +118,7 @@ class OpenJobs:
             log.append(entry(EntryKind.END, state=state), is_lasting=True)
             self._report_end(known)
         job = self.show(known)
-        for path in known.folder.inputs.iterdir() if known.folder.inputs.is_dir() else ():
-            with contextlib.suppress(OSError):  # the sweep removes the whole folder later
-                path.unlink()
+        known.folder.remove_inputs()
         return job
 
     def _report_end(self, known: OpenJob) -> None:
@@ -131,6 +128,15 @@ class OpenJobs:
         about = {"job_id": job.id, "kind": job.kind, "outcome": str(log.end), "done": len(log.done)}
         about |= {"error": failure.detail if failure else None, "seconds": round(seconds, 3)}
         self._on_event(EventName.JOB_FINISHED, about)
+
+
+@contextmanager
+def explaining_damage(job: Job) -> Iterator[None]:
+    """Raise StoreUnavailable in place of RecordDamaged, for a request about a job whose files cannot be read."""
+    try:
+        yield
+    except RecordDamaged as exc:
+        raise StoreUnavailable(f"the files of the job {job.id} cannot be read: {exc}") from exc
 
 
 def entry(event: EntryKind, **fields: Any) -> Entry:  # noqa: ANN401 - the fields of Entry

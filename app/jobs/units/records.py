@@ -1,16 +1,24 @@
 """The records of a job of units: what its units are, and the log of what was done with them."""
 
+import contextlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 from app.jobs.records import RECORD_NAME, Failure, JobState, record_of_units
-from app.store.records.forms import HeaderText, JsonObject, RecordForm, Size, Time, Word
+from app.store.records.forms import HeaderText, JsonObject, RecordDamaged, RecordForm, Size, Time, Word
 
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
+"""The permissions of a job's files: its units and results are the callers' documents, and units may have passwords."""
+MAX_UNITS = 1_000_000
+"""The most units of a job whose record is believed. A request cannot send as many."""
 MAX_UNIT_BYTES = 16 << 20
 """The longest line of `units.jsonl`, in bytes: a text, and the escapes of JSON."""
+MAX_UNITS_BYTES = 4 << 30
+"""The longest `units.jsonl` that is read, in bytes."""
 MAX_ENTRY_BYTES = 1 << 14
 """The longest line of the log, in bytes."""
 MAX_DETAIL_CHARS = 2000
@@ -111,6 +119,23 @@ class JobFolder:
         """The results, a line each. The log has the place of each."""
         self.inputs = self.path / "in"
         """The files of the units that have no result yet."""
+
+    def check(self) -> None:
+        """Raise RecordDamaged if the folder is a link, which could lead anywhere. A missing folder is no damage."""
+        if self.path.is_symlink():
+            raise RecordDamaged("its folder is a symbolic link")
+
+    def remove_inputs(self, *numbers: int) -> None:
+        """Remove the files of units, by default of all. Files that cannot be removed go when the job is removed."""
+        with contextlib.suppress(OSError):
+            # By a descriptor, because the folder could be a link, or be replaced by one meanwhile.
+            folder = os.open(self.inputs, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                for name in map(str, numbers) if numbers else os.listdir(folder):  # noqa: PTH208 - a Path has no descriptor
+                    with contextlib.suppress(OSError):
+                        os.unlink(name, dir_fd=folder)
+            finally:
+                os.close(folder)
 
     def input_of(self, number: int) -> Path:
         """Return the path of a unit's file."""

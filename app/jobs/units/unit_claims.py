@@ -11,10 +11,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from app.errors import JobNotFound, ModelInUse, ModelLocked
-from app.jobs.records import Failure, Job
+from app.jobs.records import JOB, Failure, Job
 from app.jobs.units.job_log import append_at
 from app.jobs.units.open_jobs import OpenJob, OpenJobs, entry, lock_name
-from app.jobs.units.records import MAX_UNIT_BYTES, TASK, UNIT, EntryKind, JobFolder, Task, Unit
+from app.jobs.units.records import (
+    MAX_UNIT_BYTES,
+    MAX_UNITS,
+    MAX_UNITS_BYTES,
+    TASK,
+    UNIT,
+    EntryKind,
+    JobFolder,
+    Task,
+    Unit,
+)
 from app.store import explaining_refusals
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular, read_regular
@@ -64,17 +74,18 @@ class UnitClaims:
     def claim(self, job: Job) -> Claim | None:
         """Claim the first unit of a job that has no result and that no process works on; None if there is none.
 
-        A job whose units all have results, but which has not ended because its service was killed, is ended. Raises
-        StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if the job's units cannot be read.
+        If a service was killed before it could end a job whose units all have results, or before it could write the
+        end to the job's record, this is done here. Raises StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if
+        the job's files cannot be read.
         """
         known = self._jobs.open(job)
         with known.using, explaining_refusals(), contextlib.suppress(JobNotFound):
             known.refresh()
-            if known.log.end is None and known.log.is_complete:
-                with self._jobs.locked(job):
-                    self._jobs.end(known)
-            if known.log.end is not None:
+            if known.log.end is not None or known.log.is_complete:
+                self._end(known)
                 return None
+            if (job.units or 0) > MAX_UNITS:
+                raise RecordDamaged(f"it has more than {MAX_UNITS:,} units")
             while (lock := ExitStack()) and (number := self._lock_one(known, lock)) is not None:
                 try:
                     claim = self._begin(known, number, lock)
@@ -88,19 +99,19 @@ class UnitClaims:
 
     def is_ended(self, claim: Claim) -> bool:
         """Return True if the job has ended, whichever service has ended it, such as by a cancellation."""
-        with claim.known.using, contextlib.suppress(OSError):
+        with claim.known.using, contextlib.suppress(OSError, RecordDamaged):
             try:
                 claim.known.refresh()
             except JobNotFound:
                 return True
             return claim.known.log.end is not None
-        return False
+        return False  # the end of the work shows what is wrong with the folder
 
     def complete(self, claim: Claim, outcome: Outcome) -> Job:
         """Append the result of a unit, and return the job.
 
         A second result of a unit, and a result after the end of the job, are dropped. Raises JobNotFound,
-        StoreUnavailable, StoreReadOnly, StoreFull.
+        StoreUnavailable, StoreReadOnly, StoreFull, RecordDamaged.
         """
         with self._jobs.locked(claim.job) as known:
             log = known.log
@@ -110,17 +121,24 @@ class UnitClaims:
             offset = append_at(claim.folder.results, None, line, is_lasting=True)
             place = {"unit": claim.number, "offset": offset, "length": len(line)}
             log.append(entry(EntryKind.RESULT, failure=outcome.failure, **place), is_lasting=True)
-            claim.folder.input_of(claim.number).unlink(missing_ok=True)
+            claim.folder.remove_inputs(claim.number)
             return self._jobs.end(known) if log.is_complete else self._jobs.show(known)
 
     def give_back(self, claim: Claim) -> None:
         """Note that this service ends its work on a unit without a result, so that the attempt does not count.
 
-        Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
+        Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull, RecordDamaged.
         """
         with self._jobs.locked(claim.job) as known:
             if known.log.end is None and claim.number not in known.log.done:
                 known.log.append(entry(EntryKind.GIVEN_BACK, unit=claim.number), is_lasting=False)
+
+    def _end(self, known: OpenJob) -> None:
+        """End a job whose units all have results, and write the end to its record unless that was done."""
+        with self._jobs.locked(known.job):
+            record = JOB.parse(read_regular(known.folder.record, JOB.max_bytes))
+            if not record.is_finished:
+                self._jobs.end(known)
 
     def _lock_one(self, known: OpenJob, lock: ExitStack) -> int | None:
         """Lock the first unit that has no result and is not locked, and return its number; None if there is none."""
@@ -144,7 +162,8 @@ class UnitClaims:
                 known.claimed.discard(number)
                 lock.close()
                 return None
-            unit, task = _unit_at(known, number), TASK.parse(read_regular(known.folder.task, TASK.max_bytes))
+            unit, task = _unit_at(known, number), _task_of(known)
+            _check_results(known)
             if not self.understands(known.job, task):
                 raise RecordDamaged("a newer version of the service created it")
             log.append(entry(EntryKind.BEGUN, unit=number), is_lasting=False)
@@ -155,19 +174,36 @@ class UnitClaims:
             )
 
 
+def _task_of(known: OpenJob) -> Task:
+    """Return what to do with each unit. Raises RecordDamaged and OSError."""
+    try:
+        return TASK.parse(read_regular(known.folder.task, TASK.max_bytes))
+    except FileNotFoundError:
+        raise RecordDamaged("its task is missing") from None
+
+
+def _check_results(known: OpenJob) -> None:
+    """Raise RecordDamaged if no result could be appended, so that no unit is worked on in vain."""
+    with contextlib.suppress(FileNotFoundError):
+        os.close(open_regular(known.folder.results, os.O_RDWR))
+
+
 def _unit_at(known: OpenJob, number: int) -> Unit:
     """Return the description of a unit. Raises RecordDamaged and OSError."""
     try:
         descriptor = open_regular(known.folder.units)
     except FileNotFoundError:
-        raise RecordDamaged("it is missing") from None
+        raise RecordDamaged("the list of its units is missing") from None
     with os.fdopen(descriptor, "rb") as file:
         if known.offsets is None:
-            known.offsets, offset = [], 0
-            while line := file.readline(MAX_UNIT_BYTES):
-                known.offsets.append(offset)
+            if os.fstat(descriptor).st_size > MAX_UNITS_BYTES:
+                raise RecordDamaged(f"the list of its units has more than {MAX_UNITS_BYTES:,} bytes")
+            offsets, offset = list[int](), 0
+            while len(offsets) < (known.job.units or 0) and (line := file.readline(MAX_UNIT_BYTES)):
+                offsets.append(offset)
                 offset += len(line)
+            known.offsets = offsets
         if number >= len(known.offsets):
-            raise RecordDamaged(f"it has no unit {number}")
+            raise RecordDamaged(f"the list of its units has no unit {number}")
         file.seek(known.offsets[number])
         return UNIT.parse(file.readline(MAX_UNIT_BYTES))

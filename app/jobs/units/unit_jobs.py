@@ -12,7 +12,7 @@ from app.jobs.idempotency import IdempotencyKeys
 from app.jobs.records import Job, JobState, Priority, new_job, write_record
 from app.jobs.units.job_log import JobLog, ResultPlace
 from app.jobs.units.new_units import NewUnits
-from app.jobs.units.open_jobs import LOCK_SECONDS, OpenJobs, lock_name
+from app.jobs.units.open_jobs import LOCK_SECONDS, OpenJobs, explaining_damage, lock_name
 from app.jobs.units.records import JobFolder, Task
 from app.jobs.units.unit_claims import UnitClaims
 from app.store import Actor, Store, explaining_refusals
@@ -89,7 +89,7 @@ class UnitJobs:
 
         Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        with self._open.locked(job) as known:
+        with explaining_damage(job), self._open.locked(job) as known:
             # If every unit has its result, a service was killed before it could end the job.
             return self._open.end(known, None if known.log.is_complete else JobState.CANCELLED)
 
@@ -99,7 +99,7 @@ class UnitJobs:
         Also returns how many units have failed so far. Raises JobNotFound, StoreUnavailable.
         """
         known = self._open.open(job)
-        with known.using, explaining_refusals():
+        with known.using, explaining_refusals(), explaining_damage(job):
             known.refresh()
             return known.log.results[after : after + limit], len(known.log.failures)
 

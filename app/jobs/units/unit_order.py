@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from app.errors import StoreError
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, Priority
 from app.jobs.units.unit_claims import Claim
@@ -37,7 +38,7 @@ class UnitOrder:
 
         Jobs of a higher priority come first. Among jobs of the same priority, the API key whose last turn was longest
         ago comes first, so that a key with many units delays another key by one unit; among the jobs of a key, the
-        oldest. Raises StoreUnavailable and OSError.
+        oldest. A job whose files cannot be read delays no other job. Raises StoreError and OSError.
         """
         with self._claiming:
             if time.monotonic() - self._looked_at >= LOOK_SECONDS:
@@ -45,7 +46,7 @@ class UnitOrder:
                 self._waiting = self._jobs.unfinished_of_units()
                 keys = {job.created_by.name for job in self._waiting}
                 self._last_turns = {key: turn for key, turn in self._last_turns.items() if key in keys}
-            candidates = [job for job in self._waiting if accepts(job)]
+            candidates, refusal = [job for job in self._waiting if accepts(job)], None
             while candidates:
                 job = min(candidates, key=self._rank)
                 candidates.remove(job)
@@ -54,11 +55,15 @@ class UnitOrder:
                 except RecordDamaged as exc:
                     self._jobs.note_damaged(job, str(exc))
                     claim = None
+                except (StoreError, OSError) as exc:
+                    claim, refusal = None, exc
                 if claim:
                     self._turns += 1
                     self._last_turns[job.created_by.name] = self._turns
                     return claim
                 self._waiting.remove(job)
+            if refusal:
+                raise refusal
             return None
 
     def _rank(self, job: Job) -> tuple[int, int]:

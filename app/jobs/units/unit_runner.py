@@ -21,6 +21,7 @@ from app.jobs.recording import until_written
 from app.jobs.records import Job
 from app.jobs.units.unit_claims import Claim, Outcome
 from app.jobs.units.unit_order import UnitOrder
+from app.store.records.forms import RecordDamaged
 from app.tracing import Attributes, linked_span
 
 POLL_INTERVAL_SECONDS = 1.0
@@ -143,17 +144,23 @@ class UnitRunner:
                 "ocr.job.id": claim.job.id,
                 "ocr.job.kind": claim.job.kind,
                 "ocr.job.unit": claim.number,
+                "ocr.job.attempts": claim.attempts,
             }
             with linked_span(f"job {claim.job.kind}", attributes, claim.job.traceparent) as span:
-                await self._work(claim)
-                span.set({"ocr.job.attempts": claim.attempts})
+                outcome = await self._work(claim)
+                ended = "failed" if outcome and outcome.failure else "succeeded" if outcome else "not_done"
+                span.set({"ocr.job.unit_outcome": ended})
+        except Exception as exc:  # noqa: BLE001 - a defect with one unit must not stop the others
+            self._report_defect(claim, exc)
+            await anyio.sleep(NOT_NOW_SECONDS)
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(claim.release)
             self._running[claim.job.is_downloaded] -= 1
             self._wake.set()
 
-    async def _work(self, claim: Claim) -> None:
+    async def _work(self, claim: Claim) -> Outcome | None:
+        """Work on a unit and append its outcome. Return None if there is none."""
         if claim.is_first:
             waited = round(time.time() - claim.job.created_at.timestamp(), 3)
             about = {"job_id": claim.job.id, "kind": claim.job.kind, "items": claim.job.units}
@@ -166,6 +173,7 @@ class UnitRunner:
             raise
         if outcome is not None:
             await self._append(claim, outcome)
+        return outcome
 
     async def _outcome_of(self, claim: Claim) -> Outcome | None:
         """Work on a unit. Return None if its job has ended meanwhile, or if the unit was given back."""
@@ -187,14 +195,17 @@ class UnitRunner:
             except NotNow:
                 is_deferred = True
             except Exception as exc:  # noqa: BLE001 - a defect with one unit must not stop the others
-                about = {"job_id": claim.job.id, "kind": claim.job.kind, "unit": claim.number}
-                self._on_event(EventName.JOB_CRASHED, about | {"exc_info": exc})
+                self._report_defect(claim, exc)
                 outcome = work.failed(claim, ServiceError(DEFECT))
             tasks.cancel_scope.cancel()
         if is_deferred:
             await self._give_back(claim)
             await anyio.sleep(NOT_NOW_SECONDS)
         return outcome
+
+    def _report_defect(self, claim: Claim, exc: Exception) -> None:
+        about = {"job_id": claim.job.id, "kind": claim.job.kind, "unit": claim.number}
+        self._on_event(EventName.JOB_CRASHED, about | {"exc_info": exc})
 
     async def _append(self, claim: Claim, outcome: Outcome) -> None:
         """Append a result. While the folder is away the result waits; after that the unit is done again."""
@@ -205,11 +216,12 @@ class UnitRunner:
 
         try:
             await until_written(append)
-        except (StoreError, OSError) as exc:
+        except (StoreError, OSError, RecordDamaged) as exc:
             about = {"job_id": claim.job.id, "kind": claim.job.kind, "unit": claim.number}
             self._on_event(EventName.JOB_UNRECORDED, about | {"error": str(exc)})
         self._on_written()
 
     async def _give_back(self, claim: Claim) -> None:
-        with contextlib.suppress(StoreError, OSError):  # then the attempt counts
+        with contextlib.suppress(StoreError, OSError, RecordDamaged):  # then the attempt counts
             await to_thread.run_sync(self._claims.give_back, claim)
+        await to_thread.run_sync(claim.release)  # another service may work on the unit now

@@ -108,14 +108,16 @@ class RecordReader:
         return dict(Counter(each.kind for each in self.damaged()))
 
 
-def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
     """Open a regular file without following a link or blocking on a named pipe. Returns a descriptor.
+
+    `mode` are the permissions of a file that the flags create.
 
     Raises FileNotFoundError if the file is missing, RecordDamaged if it is not a regular file or cannot be opened, and
     OSError if its file system does not answer.
     """
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
     except OSError as exc:
         if (damage := _damage(exc)) is exc:
             raise

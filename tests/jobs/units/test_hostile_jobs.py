@@ -1,0 +1,191 @@
+"""Jobs of units whose files other programs have replaced: other jobs go on, and nothing outside is touched."""
+
+import json
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.build import build_jobs
+from app.errors import JobNotFound, StoreError
+from app.jobs.folder import Jobs
+from app.jobs.records import Job, JobState
+from app.jobs.sweep import sweep_jobs
+from app.jobs.units.records import JobFolder, Unit
+from app.jobs.units.unit_order import UnitOrder
+from app.store.store import Store
+from tests.support.files.damage import TYPES, clear, put
+from tests.support.held_jobs import store_on
+from tests.support.unit_works import create, create_of, finish, folder_of, results_of
+
+NAMES = ("job.json", "task.json", "units.jsonl", "log.jsonl", "results.jsonl", "in", "")
+"""The files of a job's folder, and the folder itself."""
+CONTENTS = (
+    b"",
+    b"garbage\n" * 50,
+    b"\xff" * 300,
+    b"[" * 100_000 + b"\n",
+    b'{"event":"result","at":"2026-11-27T00:00:00Z","unit":0,"offset":9223372036854775807,"length":268435456}\n',
+    b'{"event":"result","at":"2026-11-27T00:00:00Z","unit":-1,"offset":-1,"length":-1}\n',
+    b'{"event":"begun","at":"9999-12-31T23:59:59-12:00","unit":4611686018427387904}\n',
+    b'{"event":"given_back","at":"2026-11-27T00:00:00Z","unit":0}\n' * 9,
+    b'{"event":"end","at":"2026-11-27T00:00:00Z","state":"running"}\n',
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return store_on(tmp_path / "models")
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder with files of the names that a job's folder has."""
+    folder = tmp_path / "outside"
+    (folder / "in").mkdir(parents=True)
+    for name in ("job.json", "task.json", "units.jsonl", "log.jsonl", "results.jsonl", "0", "in/0", "in/1"):
+        (folder / name).write_bytes(b"outside")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def use(store: Store, jobs: Jobs, job: Job) -> list[Exception]:
+    """Do everything with a job that services and callers do. Return what was refused."""
+    refused = list[Exception]()
+    order = UnitOrder(jobs)
+    calls: list[Callable[[], object]] = [
+        lambda: [finish(jobs, claim) for _ in range(3) if (claim := order.claim_next(lambda _: True))],
+        lambda: jobs.get(job.id),
+        lambda: results_of_readable(jobs, job),
+        lambda: jobs.cancel(job.id),
+        lambda: list(jobs.newest()),
+        lambda: jobs.page(job.kind, None, limit=9, after=None),
+        lambda: sweep_jobs(jobs, timedelta(0)),
+    ]
+    for call in calls:
+        try:
+            call()
+        except (StoreError, OSError) as exc:
+            refused.append(exc)
+    return refused
+
+
+def results_of_readable(jobs: Jobs, job: Job) -> None:
+    places, _ = jobs.units.results(job, after=0, limit=9)
+    for place in places:
+        try:
+            jobs.units.read_result(job.id, place)
+        except Exception as exc:  # noqa: BLE001 - the two that a page of results leaves out
+            assert type(exc).__name__ in {"RecordDamaged", "OSError"}  # noqa: PT017
+
+
+def other_is_done(jobs: Jobs, job: Job) -> None:
+    """Check that a job that was not damaged is worked on by a service, and has succeeded."""
+    order = UnitOrder(jobs)
+    while claim := order.claim_next(lambda each: each.id == job.id or not each.is_finished):
+        finish(jobs, claim)
+    assert jobs.get(job.id).state == JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("type_", [each for each in TYPES if each != "file"])
+def test_no_other_kind_of_file_stops_other_jobs(store: Store, outside: Path, name: str, type_: str) -> None:
+    """A link, pipe, socket or folder in place of each file of a job, before and after a service has read it."""
+    before, jobs = contents(outside), build_jobs(store)
+    for is_known in (False, True):
+        job = create_of(jobs, [Unit(text="a"), Unit(text="b")], files=[b"image", b"image"])
+        other = create(jobs, "c")
+        if is_known:
+            claim = jobs.units.claims.claim(job)
+            assert claim
+            finish(jobs, claim)
+        path = folder_of(store, job).path / name
+        clear(path)
+        target = outside / name if (outside / name).exists() else outside
+        put(path, type_, b"inside", target)
+
+        other_is_done(jobs, other)
+        use(store, jobs, job)
+        use(store, build_jobs(store_on(store.root)), job)
+
+        assert contents(outside) == before
+
+
+@pytest.mark.parametrize("name", NAMES[:-2])
+@pytest.mark.parametrize("content", CONTENTS, ids=range(len(CONTENTS)))
+def test_no_content_stops_other_jobs(store: Store, name: str, content: bytes) -> None:
+    """Garbage, and numbers that no service writes, in each file of a job."""
+    jobs = build_jobs(store)
+    job, other = create(jobs, "a", "b"), create(jobs, "c")
+    (folder_of(store, job).path / name).write_bytes(content)
+
+    other_is_done(jobs, other)
+    use(store, jobs, job)
+    use(store, build_jobs(store_on(store.root)), job)
+
+
+def with_fields(folder: JobFolder, **fields: Any) -> None:
+    """Change fields of a job's record."""
+    folder.record.write_text(json.dumps(json.loads(folder.record.read_text()) | fields))
+
+
+@pytest.mark.parametrize("units", [3, 1_000_001, 1 << 62, (1 << 63) - 1])
+def test_a_record_with_more_units_than_there_are(store: Store, units: int) -> None:
+    """The number of units in a record is not believed: the job waits, is reported as damaged, and can be cancelled."""
+    job = create(build_jobs(store), "a")
+    with_fields(folder_of(store, job), units=units)
+    jobs = build_jobs(store)
+    other = create(jobs, "c")
+
+    other_is_done(jobs, other)
+
+    assert [each.reason for each in store.volume.records.damaged("job")] != []
+    assert jobs.get(job.id).state in {JobState.QUEUED, JobState.RUNNING}
+    assert jobs.cancel(job.id).state == JobState.CANCELLED
+
+
+@pytest.mark.parametrize("units", [-1, 1 << 63, 1.5, "1", None, True])
+def test_a_record_with_no_number_of_units_is_damaged(store: Store, units: object) -> None:
+    """The job is not found, and is reported."""
+    job = create(build_jobs(store), "a")
+    with_fields(folder_of(store, job), units=units)
+    jobs = build_jobs(store)
+
+    with pytest.raises(JobNotFound):
+        jobs.get(job.id)
+
+    assert len(store.volume.records.damaged("job")) == 1
+    other_is_done(jobs, create(jobs, "c"))
+
+
+@pytest.mark.parametrize("name", NAMES[1:-2])
+def test_huge_files_are_not_read(store: Store, name: str) -> None:
+    """Files of a terabyte, which take no space, in place of the files of a job."""
+    jobs = build_jobs(store)
+    job, other = create(jobs, "a"), create(jobs, "c")
+    with (folder_of(store, job).path / name).open("r+b" if name in {"task.json", "units.jsonl"} else "wb") as file:
+        os.truncate(file.fileno(), 1 << 40)
+
+    other_is_done(jobs, other)
+    assert jobs.get(job.id).units == 1
+
+
+def test_a_log_that_was_shortened_is_read_again(store: Store) -> None:
+    """If another program empties the log, the units are done again; no unit is left out."""
+    jobs = build_jobs(store)
+    job = create(jobs, "a", "b", "c")
+    for _ in range(2):
+        claim = jobs.units.claims.claim(job)
+        assert claim
+        finish(jobs, claim)
+    folder_of(store, job).log.write_bytes(b"")
+
+    other_is_done(jobs, job)
+
+    assert sorted(result["unit"] for result in results_of(jobs, job)) == [0, 1, 2]

@@ -1,0 +1,271 @@
+"""The runner and the order of units, with a kind of work that exists only in these tests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from app.build import build_jobs
+from app.events import EventName
+from app.jobs.folder import Jobs
+from app.jobs.records import Job, JobState, Priority
+from app.jobs.units import unit_runner
+from app.jobs.units.records import Task, Unit
+from app.jobs.units.unit_claims import Claim
+from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.unit_runner import MAX_ATTEMPTS, NotNow, UnitRunner
+from app.store.actor import Actor
+from app.store.store import Store
+from tests.support.held_jobs import store_on
+from tests.support.unit_works import (
+    KIND,
+    TestedWork,
+    create,
+    create_of,
+    folder_of,
+    log_lines,
+    numbers_of,
+    results_of,
+)
+from tests.support.waiting import eventually_async
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return store_on(tmp_path / "models")
+
+
+@pytest.fixture
+def jobs(store: Store) -> Jobs:
+    return build_jobs(store)
+
+
+@asynccontextmanager
+async def running(jobs: Jobs, work: TestedWork, events: list[EventName] | None = None) -> AsyncIterator[UnitRunner]:
+    """Run a service's runner until the end of the block."""
+
+    def note(event: EventName, _: dict[str, Any]) -> None:
+        if events is not None:
+            events.append(event)
+
+    runner = UnitRunner(UnitOrder(jobs), {KIND: work}, note)
+    task = asyncio.create_task(runner.run())
+    try:
+        yield runner
+    finally:
+        runner.stop()
+        await task
+
+
+def ended(jobs: Jobs, job: Job) -> Callable[[], Job | None]:
+    """Return a probe for the end of a job."""
+
+    def probe() -> Job | None:
+        found = jobs.get(job.id)
+        return found if found.is_finished else None
+
+    return probe
+
+
+async def test_a_defect_fails_one_unit_only(jobs: Jobs) -> None:
+    """An exception in the work on one unit is that unit's problem, and is logged."""
+    events, job = list[EventName](), create(jobs, "a", "bad", "c")
+
+    async def work(claim: Claim) -> None:
+        if claim.unit.text == "bad":
+            raise ZeroDivisionError
+
+    async with running(jobs, TestedWork(work), events):
+        found = await eventually_async(ended(jobs, job))
+
+    assert (found.state, found.result) == (JobState.SUCCEEDED, {"failed_count": 1})
+    assert [result["unit"] for result in results_of(jobs, job) if "error" in result] == [1]
+    assert events == [EventName.JOB_STARTED, EventName.JOB_CRASHED]
+
+
+async def test_a_unit_that_ends_its_services_fails_alone(jobs: Jobs) -> None:
+    """After MAX_ATTEMPTS services were killed at a unit, it fails; a unit after it has its result."""
+    job = create(jobs, "kills", "b")
+    for _ in range(MAX_ATTEMPTS):
+        claim = jobs.units.claims.claim(job)
+        assert claim
+        claim.release()
+    work = TestedWork()
+
+    async with running(jobs, work):
+        found = await eventually_async(ended(jobs, job))
+
+    assert (found.state, found.result) == (JobState.SUCCEEDED, {"failed_count": 1})
+    assert work.seen == [(job.id, 1)]
+    assert f"{MAX_ATTEMPTS} times" in results_of(jobs, job)[0]["error"]
+
+
+async def test_a_stopped_runner_gives_its_unit_back(store: Store, jobs: Jobs) -> None:
+    """A service that stops loses no attempt of its unit, and another service goes on with it."""
+    job, begun = create(jobs, "a"), asyncio.Event()
+
+    async def never_ends(_: Claim) -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    async with running(jobs, TestedWork(never_ends)):
+        await begun.wait()
+    assert log_lines(store, job) == ["begun", "given_back"]
+
+    other = build_jobs(store_on(store.root))
+    async with running(other, TestedWork()):
+        assert (await eventually_async(ended(other, job))).state == JobState.SUCCEEDED
+    assert numbers_of(jobs, job) == [0]
+
+
+async def test_a_service_that_cannot_work_gives_units_back_to_others(
+    store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With NotNow the unit is free at once, while this service pauses; another service does it."""
+    monkeypatch.setattr(unit_runner, "NOT_NOW_SECONDS", 3600.0)
+    job, tried = create(jobs, "a"), asyncio.Event()
+
+    async def cannot(_: Claim) -> None:
+        tried.set()
+        raise NotNow
+
+    other = build_jobs(store_on(store.root))
+    async with running(jobs, TestedWork(cannot)):
+        await tried.wait()
+        async with running(other, TestedWork()):
+            assert (await eventually_async(ended(other, job))).state == JobState.SUCCEEDED
+
+    assert [event for event in log_lines(store, job) if event != "given_back"] == ["begun", "begun", "result", "end"]
+
+
+async def test_a_cancellation_ends_the_work_of_another_service(store: Store, jobs: Jobs) -> None:
+    """The work on a unit is cancelled soon after another service has cancelled its job; the runner goes on."""
+    job, begun, over = create(jobs, "a"), asyncio.Event(), asyncio.Event()
+
+    async def work(claim: Claim) -> None:
+        if claim.job.id != job.id:
+            return
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            over.set()
+
+    async with running(jobs, TestedWork(work)):
+        await begun.wait()
+        build_jobs(store_on(store.root)).cancel(job.id)
+        await over.wait()
+        later = create(jobs, "b")
+        assert (await eventually_async(ended(jobs, later))).state == JobState.SUCCEEDED
+
+    assert (jobs.get(job.id).state, results_of(jobs, job)) == (JobState.CANCELLED, [])
+
+
+async def test_a_result_waits_while_the_folder_is_away(store: Store, jobs: Jobs) -> None:
+    """The folder is renamed, and an empty one mounted, before a result is appended: it is appended once it is back."""
+    job, aside = create(jobs, "a"), store.root.with_name("aside")
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def work(_: Claim) -> None:
+        begun.set()
+        await goes_on.wait()
+
+    events = list[EventName]()
+    async with running(jobs, tested := TestedWork(work), events):
+        await begun.wait()
+        store.root.rename(aside)
+        store.root.mkdir()
+        goes_on.set()
+        await anyio.sleep(1)
+        left = list(store.root.rglob("*"))
+        store.root.rmdir()
+        aside.rename(store.root)
+        found = await eventually_async(ended(jobs, job))
+
+    assert left == []  # nothing was written to the other folder
+    assert (found.state, numbers_of(jobs, job), len(tested.seen)) == (JobState.SUCCEEDED, [0], 1)
+    assert EventName.JOB_CRASHED not in events
+
+
+@pytest.mark.parametrize("name", ["log", "results"])
+async def test_files_that_are_replaced_during_the_work_stop_no_other_job(store: Store, jobs: Jobs, name: str) -> None:
+    """A job's log or results become a folder while a service works on a unit: other jobs go on, and it can be asked."""
+    job, begun, goes_on = create(jobs, "a"), asyncio.Event(), asyncio.Event()
+
+    async def work(claim: Claim) -> None:
+        if claim.job.id == job.id:
+            begun.set()
+            await goes_on.wait()
+
+    events = list[EventName]()
+    async with running(jobs, tested := TestedWork(work), events):
+        await begun.wait()
+        path = getattr(folder_of(store, job), name)
+        path.unlink(missing_ok=True)
+        path.mkdir()
+        goes_on.set()
+        other = create(jobs, "b")
+        assert (await eventually_async(ended(jobs, other))).state == JobState.SUCCEEDED
+        await eventually_async(lambda: store.volume.records.damaged("job"))
+
+    assert EventName.SERVICE_PART_RESTARTED not in events
+    assert tested.seen.count((job.id, 0)) == 1
+
+
+def claims_in_order(jobs: Jobs, count: int) -> list[tuple[str, int]]:
+    """Claim units in the order of one service. The texts of the units name their jobs."""
+    order = UnitOrder(jobs)
+    claims = [claim for _ in range(count) if (claim := order.claim_next(lambda _: True))]
+    for claim in claims:
+        claim.release()
+    return [(claim.unit.text or "", claim.number) for claim in claims]
+
+
+def test_units_are_claimed_by_priority_and_in_turns(jobs: Jobs) -> None:
+    """A higher class comes first; within a class the keys take turns, and the jobs of a key go by their age."""
+    create(jobs, *["low"] * 2, priority=Priority.LOW)
+    create(jobs, *["batch"] * 3, actor=Actor("batch"))
+    create(jobs, "later", actor=Actor("batch"))
+    create(jobs, *["page"] * 2, actor=Actor("page"))
+    create(jobs, "high", priority=Priority.HIGH)
+
+    assert claims_in_order(jobs, 10) == [
+        ("high", 0),
+        ("batch", 0),
+        ("page", 0),
+        ("batch", 1),
+        ("page", 1),
+        ("batch", 2),
+        ("later", 0),
+        ("low", 0),
+        ("low", 1),
+    ]
+
+
+def test_jobs_that_a_service_does_not_understand_wait_for_another(jobs: Jobs) -> None:
+    """A task of a newer version is left as it is, and delays no other job."""
+    newer, known = create_of(jobs, [Unit(text="newer")], Task({"more": 1})), create(jobs, "known")
+    jobs.units.claims.understands = lambda _, task: not task.parameters
+
+    assert claims_in_order(jobs, 2) == [("known", 0)]
+    assert [jobs.get(each.id).state for each in (newer, known)] == [JobState.QUEUED, JobState.RUNNING]
+
+
+def test_a_job_whose_lock_is_held_delays_no_other_job(
+    store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that hangs with a job's lock delays that job alone."""
+    monkeypatch.setattr("app.jobs.units.open_jobs.LOCK_SECONDS", 0.0)
+    held = create(jobs, "held")
+    create(jobs, "free")
+    other = build_jobs(store_on(store.root))
+
+    with other.units._open.locked(held):
+        assert claims_in_order(jobs, 1) == [("free", 0)]
+    assert claims_in_order(jobs, 1) == [("held", 0)]

@@ -1,0 +1,273 @@
+"""The claims and the log of jobs of units: each unit has one result, whoever is killed between which two steps."""
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.build import build_jobs
+from app.jobs.folder import Jobs
+from app.jobs.records import JobState
+from app.jobs.sweep import sweep_jobs
+from app.jobs.units.records import Task, Unit, failure_of
+from app.jobs.units.unit_claims import Claim, Outcome
+from app.store.store import Store
+from tests.support.held_jobs import DAY, files, store_on
+from tests.support.unit_works import create, create_of, finish, folder_of, log_lines, numbers_of, outcome_of, results_of
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return store_on(tmp_path / "models")
+
+
+@pytest.fixture
+def jobs(store: Store) -> Jobs:
+    return build_jobs(store)
+
+
+def another(store: Store) -> Jobs:
+    """Return the jobs of another service on the folder."""
+    return build_jobs(store_on(store.root))
+
+
+def claimed(jobs: Jobs, job_id: str) -> Claim:
+    """Claim the next unit of a job. Fails if there is none."""
+    claim = jobs.units.claims.claim(jobs.get(job_id))
+    assert claim
+    return claim
+
+
+def test_two_services_give_each_unit_one_result(store: Store, jobs: Jobs) -> None:
+    """Four threads of two services race for forty units: forty results, one end, and the record has succeeded."""
+    job = create(jobs, *map(str, range(40)))
+    services = [jobs, another(store)]
+
+    def work(service: Jobs) -> int:
+        done = 0
+        while claim := service.units.claims.claim(job):
+            finish(service, claim)
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(4) as threads:
+        done = sum(threads.map(work, services * 2))
+
+    assert (done, numbers_of(jobs, job)) == (40, list(range(40)))
+    assert log_lines(store, job).count("end") == 1
+    found = another(store).get(job.id)
+    assert (found.state, found.result, found.progress.done) == (JobState.SUCCEEDED, {"failed_count": 0}, 40)
+
+
+def test_a_unit_is_claimed_by_one_service_at_a_time(store: Store, jobs: Jobs) -> None:
+    """While a service works on the only unit, neither itself nor another service can claim it; after that, both can."""
+    job, other = create(jobs, "a"), another(store)
+
+    claim = claimed(jobs, job.id)
+    assert [each.units.claims.claim(job) for each in (jobs, other)] == [None, None]
+    claim.release()
+    second = claimed(other, job.id)
+
+    assert (claim.attempts, claim.is_first, second.attempts, second.is_first) == (1, True, 2, False)
+    finish(other, second)
+    assert jobs.get(job.id).state == JobState.SUCCEEDED
+
+
+def test_a_unit_that_is_given_back_has_no_attempt(store: Store, jobs: Jobs) -> None:
+    """A return does not count as an attempt; a claim that ended without a return, as by a kill, does."""
+    job = create(jobs, "a")
+    attempts = []
+    for is_given_back in (True, False, True, False):
+        claim = claimed(jobs, job.id)
+        attempts.append(claim.attempts)
+        if is_given_back:
+            jobs.units.claims.give_back(claim)
+        claim.release()
+
+    assert attempts == [1, 1, 2, 2]
+    assert claimed(another(store), job.id).attempts == 3
+
+
+def test_a_torn_line_of_the_log_is_overwritten(store: Store, jobs: Jobs) -> None:
+    """A kill within an append leaves half a line: readers ignore it, and the next entry takes its place."""
+    job = create(jobs, "a", "b")
+    finish(jobs, claimed(jobs, job.id))
+    with folder_of(store, job).log.open("ab") as log:
+        log.write(b'{"event":"result","unit":1,"at":"2026')
+
+    late = another(store)
+    assert numbers_of(late, job) == [0]
+    finish(late, claimed(late, job.id))
+
+    assert numbers_of(jobs, job) == [0, 1]
+    assert log_lines(store, job) == ["begun", "result", "begun", "result", "end"]
+
+
+@pytest.mark.parametrize("left", [b'{"unit": 0, "te', b'{"unit": 0, "text": "a"}\n'])
+def test_a_result_without_its_entry_is_no_result(store: Store, jobs: Jobs, left: bytes) -> None:
+    """A kill after the result and before its entry in the log, or within the result: the unit is done again, once."""
+    job = create(jobs, "a")
+    claim = claimed(jobs, job.id)
+    folder_of(store, job).results.write_bytes(left)
+    claim.release()
+
+    late = another(store)
+    assert results_of(late, job) == []
+    finish(late, claimed(late, job.id))
+
+    assert results_of(jobs, job) == [{"unit": 0, "text": "a"}]
+    assert jobs.get(job.id).state == JobState.SUCCEEDED
+
+
+def test_a_second_result_of_a_unit_is_dropped(store: Store, jobs: Jobs) -> None:
+    """A service whose lock was lost, as on a network file system, completes a unit late: the first result stays."""
+    job, other = create(jobs, "a", "b"), another(store)
+    late = claimed(jobs, job.id)
+    late.lock.close()
+    first = claimed(other, job.id)
+    assert (late.number, first.number) == (0, 0)
+
+    finish(other, first)
+    jobs.units.claims.complete(late, Outcome('{"unit": 0, "text": "late"}'))
+
+    assert results_of(other, job) == [{"unit": 0, "text": "a"}]
+
+
+def test_a_job_with_all_results_and_no_end_is_ended_by_the_next_claim(
+    store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between the last result and the end: the next claim of any service ends the job."""
+    job = create(jobs, "a")
+    claim = claimed(jobs, job.id)
+    monkeypatch.setattr(jobs.units._open, "end", killed)
+    with pytest.raises(Killed):
+        jobs.units.claims.complete(claim, outcome_of(claim))
+    claim.release()
+    assert log_lines(store, job) == ["begun", "result"]
+
+    assert another(store).units.claims.claim(job) is None
+
+    assert jobs.get(job.id).state == JobState.SUCCEEDED
+    assert log_lines(store, job) == ["begun", "result", "end"]
+
+
+def test_an_end_that_is_missing_in_the_record_is_written_by_the_next_claim(
+    store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between the end in the log and the record: the next claim of any service writes the record, once."""
+    job = create_of(jobs, [Unit()], files=[b"image"])
+    monkeypatch.setattr(jobs.units._open, "show", killed)
+    with pytest.raises(Killed):
+        jobs.cancel(job.id)
+    assert (jobs.get(job.id).state, log_lines(store, job)) == (JobState.QUEUED, ["end"])
+
+    late = another(store)
+    assert late.units.claims.claim(job) is None
+    shown = late.get(job.id)
+    assert another(store).units.claims.claim(job) is None
+
+    assert (shown.state, late.get(job.id)) == (JobState.CANCELLED, shown)
+    assert list(folder_of(store, job).inputs.iterdir()) == []
+
+
+def test_a_cancellation_ends_a_unit_of_another_service(store: Store, jobs: Jobs) -> None:
+    """The service that works on a unit sees the end, and its late result is dropped; another cancel changes nothing."""
+    job, other = create(jobs, "a", "b"), another(store)
+    claim = claimed(jobs, job.id)
+    assert not jobs.units.claims.is_ended(claim)
+
+    cancelled = other.cancel(job.id)
+
+    assert jobs.units.claims.is_ended(claim)
+    finish(jobs, claim)
+    assert (cancelled.state, results_of(jobs, job)) == (JobState.CANCELLED, [])
+    assert [each.get(job.id) for each in (jobs, other)] == [cancelled, cancelled]
+    assert other.cancel(job.id) == cancelled
+    assert jobs.units.claims.claim(job) is None
+
+
+@pytest.mark.parametrize(("failed", "state"), [([0], JobState.SUCCEEDED), ([0, 1], JobState.FAILED)])
+def test_a_job_fails_only_if_all_its_units_fail(jobs: Jobs, failed: list[int], state: JobState) -> None:
+    """A job whose units all failed has the failure of its first unit."""
+    job = create(jobs, "a", "b")
+    for number in (0, 1):
+        claim = claimed(jobs, job.id)
+        failure = failure_of(ValueError(f"unit {number}")) if number in failed else None
+        jobs.units.claims.complete(claim, Outcome(f'{{"unit": {number}}}', failure))
+        claim.release()
+
+    found = jobs.get(job.id)
+
+    assert found.state == state
+    assert (found.failure and found.failure.detail) == ("unit 0" if state == JobState.FAILED else None)
+    assert jobs.units.results(job, after=0, limit=9)[1] == len(failed)
+
+
+def test_files_of_callers_are_private(store: Store, jobs: Jobs) -> None:
+    """Texts, passwords, results and images can be read by the service's user alone; images go with their results."""
+    job = create_of(jobs, [Unit(text="secret", password="secret"), Unit()], files=[b"image", b"image"])
+    claim = claimed(jobs, job.id)
+    finish(jobs, claim)
+    folder = folder_of(store, job)
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.path.iterdir() if path != folder.record}
+
+    assert modes == {"in": 0o700, "units.jsonl": 0o600, "task.json": 0o600, "log.jsonl": 0o600, "results.jsonl": 0o600}
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    assert [path.name for path in folder.inputs.iterdir()] == ["1"]
+    assert "secret" not in folder.record.read_text() + folder.log.read_text()
+
+
+def test_a_sweep_removes_finished_jobs_and_folders_without_a_record(store: Store, jobs: Jobs) -> None:
+    """A job goes with its files after its retention; a folder that a killed service was receiving, once it is old."""
+    ended, waiting = create(jobs, "a"), create(jobs, "b")
+    jobs.cancel(ended.id)
+    with jobs.units.new() as received:
+        received.add_all([Unit(text="c")])
+        sweep_jobs(jobs, DAY)
+        old(received.folder.path)
+        sweep_jobs(another(store), DAY)  # another service still receives it
+        assert files(store) == sorted([ended.id, waiting.id, received.job_id])
+        received.is_created = True  # as if it was killed now
+    old(received.folder.path)
+
+    assert sweep_jobs(another(store), timedelta(0)) == [ended.id]
+
+    assert files(store) == [waiting.id]
+    assert [job.id for job in jobs.newest()] == [waiting.id]
+
+
+def test_units_that_become_no_job_leave_nothing(store: Store, jobs: Jobs) -> None:
+    """If a request ends before a job is created, as by an error, its folder is removed at once."""
+    with jobs.units.new() as new:
+        new.add_all([Unit(text="a")])
+
+    assert files(store) == []
+
+
+def test_a_job_of_a_newer_version_is_left_alone(store: Store, jobs: Jobs) -> None:
+    """Entries and fields that this version does not know are ignored, and an unknown task is another version's."""
+    known = create(jobs, "a")
+    log = folder_of(store, known).log
+    log.write_text('{"event":"lent","at":"2026-11-27T00:00:00Z","unit":0,"to":"x"}\n[]\n\n\xff\n')
+    claim = claimed(jobs, known.id)
+    assert claim.attempts == 1
+    finish(jobs, claim)
+
+    assert jobs.get(known.id).state == JobState.SUCCEEDED
+    assert create_of(jobs, [Unit(text="a")], Task({"more": 1})).state == JobState.QUEUED
+
+
+class Killed(Exception):
+    """The process is killed here."""
+
+
+def killed(*_: object) -> None:
+    raise Killed
+
+
+def old(folder: Path) -> None:
+    os.utime(folder, (0, 0))
