@@ -89,6 +89,12 @@ class Observation:
     """False if the journal could not be written at the last attempt."""
     journal_waiting: int
     """The number of journal entries that wait in memory until the journal can be written."""
+    units_waiting: dict[str, int]
+    """How many files and texts of jobs have no result yet, by the kind of job."""
+    units_oldest_seconds: dict[str, float]
+    """How long ago the oldest unfinished job was created, by the kind of job."""
+    units_running: int
+    """How many files and texts of jobs this service works on."""
     webhooks_pending: int
     """The number of webhooks of finished jobs that are still to be sent, by any service on the folder."""
 
@@ -355,6 +361,12 @@ def _store(now: Observation) -> Iterator[Metric]:
     yield _gauge(
         "ocr_journal_waiting", "Entries that wait until the journal can be written.", value=now.journal_waiting
     )
+    kinds = [kind.value for kind in UnitKind]
+    waiting = dict.fromkeys(kinds, 0) | now.units_waiting
+    yield _gauge("ocr_units_waiting", "Files and texts of jobs without a result.", "kind", waiting)
+    oldest = dict.fromkeys(kinds, 0.0) | now.units_oldest_seconds
+    yield _gauge("ocr_units_oldest_seconds", "Age of the oldest unfinished job.", "kind", oldest)
+    yield _gauge("ocr_units_running", "Files and texts of jobs that this service works on.", value=now.units_running)
     yield _gauge(
         "ocr_webhooks_pending", "Webhooks of finished jobs that are still to be sent.", value=now.webhooks_pending
     )

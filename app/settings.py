@@ -234,8 +234,7 @@ class Settings(BaseSettings):
     max_image_files: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """The most files of one recognition job, each of `OCR_MAX_IMAGE_BYTES` at most; more are answered 422."""
     max_waiting_units: Annotated[int, Field(ge=1)] = 20_000
-    """The most unfinished files and texts in the jobs of one API key; without keys, of all callers together. Jobs with
-    more are answered 429."""
+    """The most unfinished files and texts in the jobs of one API key, or without keys of all callers; else 429."""
     image_download_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=1)
     """How long an image that a request gives by its URL may take to download; after that it has the problem 502."""
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,17 @@ class Jobs:
         """Return how many units without a result the unfinished jobs of a caller have. Raises StoreUnavailable."""
         own = (job for job in self.unfinished_of_units() if job.created_by.name == actor.name)
         return sum((job.units or 0) - job.progress.done for job in own)
+
+    def waiting_by_kind(self) -> dict[str, tuple[int, datetime]]:
+        """Return how many units have no result, and when the oldest job was created, for each kind with unfinished jobs.
+
+        Raises StoreUnavailable.
+        """
+        found: dict[str, tuple[int, datetime]] = {}
+        for job in self.unfinished_of_units():
+            waiting, oldest = found.get(job.kind, (0, job.created_at))
+            found[job.kind] = waiting + (job.units or 0) - job.progress.done, min(oldest, job.created_at)
+        return found
 
     def _all_unfinished(self) -> Iterator[Job]:
         self._check()

@@ -1,10 +1,13 @@
 """`/metrics`: the metrics for Prometheus, in its text format or in OpenMetrics."""
 
 import asyncio
+import time
+from datetime import datetime
 from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
+from starlette.datastructures import State
 
 from app import __version__
 from app.api.engine.deps import SupervisorDep
@@ -18,7 +21,6 @@ from app.metrics import Metrics, Observation
 from app.store import Storage, Store
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.volume.monitor import VolumeMonitor
-from app.webhooks.outbox import Outbox
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
@@ -52,20 +54,23 @@ async def get_metrics(
     """
     # Not `StoreDep`, which raises while the volume does not answer: the other metrics are needed most then.
     accept = request.headers.get("accept", "")
-    observation = await _observe(request.state.store, request.state.outbox, watch, watcher, supervisor)
+    observation = await _observe(request.state, watch, watcher, supervisor)
     content, content_type = await asyncio.to_thread(metrics.render, accept, observation)
     return Response(content, headers={"content-type": content_type})
 
 
 async def _observe(
-    store: Store, outbox: Outbox, watch: VolumeMonitor, watcher: InventoryWatcher, supervisor: Supervisor
+    state: State, watch: VolumeMonitor, watcher: InventoryWatcher, supervisor: Supervisor
 ) -> Observation:
+    store: Store = state.store
     memory, facts = await supervisor.memory(), supervisor.facts
+    waiting: dict[str, tuple[int, datetime]] = {}
     inventory = None if watch.unanswered else watcher.inventory
     storage: Storage | None = None
     if inventory:
         try:
             storage = await to_thread.run_sync(store.measure, inventory, limiter=threads.measurements)
+            waiting = await to_thread.run_sync(state.jobs.waiting_by_kind, limiter=threads.measurements)
         except StoreUnavailable:  # since the last scan
             inventory = None
     return Observation(
@@ -90,7 +95,12 @@ async def _observe(
         is_writable=store.volume.is_writable,
         is_journal_writable=store.journal.problem is None,
         journal_waiting=store.journal.waiting,
-        webhooks_pending=outbox.pending,
+        units_waiting={kind: count for kind, (count, _) in waiting.items()},
+        units_oldest_seconds={
+            kind: max(0.0, time.time() - oldest.timestamp()) for kind, (_, oldest) in waiting.items()
+        },
+        units_running=state.unit_runner.running,
+        webhooks_pending=state.outbox.pending,
         damaged_records=await to_thread.run_sync(store.volume.records.counts, limiter=threads.measurements)
         if storage
         else {},

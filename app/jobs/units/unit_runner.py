@@ -116,11 +116,17 @@ class UnitRunner:
         self._is_stopping = True
         self._scope.cancel()
 
+    @property
+    def running(self) -> int:
+        """How many units this service works on."""
+        return self._running.total()
+
     async def _claim_some(self, tasks: TaskGroup) -> float:
         """Claim units while this service may work on more, and return the seconds until the next look."""
         try:
             while kinds := self._free_kinds():
-                claim = await to_thread.run_sync(self._order.claim_next, kinds)
+                with CancelScope(shield=True):  # otherwise a claim that was made just now could get lost
+                    claim = await to_thread.run_sync(self._order.claim_next, kinds)
                 if claim is None:
                     break
                 self._running[claim.job.is_downloaded] += 1

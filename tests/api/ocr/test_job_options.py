@@ -128,10 +128,14 @@ def test_a_caller_may_have_so_many_units(service: RunningService, tmp_path: Path
     """A job with which the caller would have too many unfinished files is answered 429, and later accepted."""
     gate = tmp_path / "gate"
     held = post(service, f"wait_for {gate}".encode(), *[b"read a"] * 4).headers["location"]
+    eventually(lambda: service.client.get(held).json()["state"] == "running")
 
     refused = post(service, b"read a", b"read b")
 
     assert problem_of(refused) == (429, "too-many-units")
+    metrics = service.client.get("/metrics").text
+    assert 'ocr_units_waiting{kind="images"} 5.0' in metrics
+    assert "ocr_units_running 1.0" in metrics
     assert (refused.json()["waiting"], refused.json()["limit"], refused.headers["retry-after"]) == (5, 6, "30")
     gate.touch()
     finished(service, held)
