@@ -201,7 +201,7 @@ class Jobs:
         return sum((job.units or 0) - job.progress.done for job in own)
 
     def waiting_by_kind(self) -> dict[str, tuple[int, datetime]]:
-        """Return how many units have no result, and when the oldest job was created, for each kind with unfinished jobs.
+        """Return how many units have no result, and when the oldest job was created, by the kind of unfinished jobs.
 
         Raises StoreUnavailable.
         """
