@@ -203,6 +203,40 @@ def test_an_invalid_hub_token_is_refused_without_showing_it(
         assert "cret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("is_in_file", [False, True])
+def test_the_secrets_of_webhooks_are_checked(
+    is_in_file: bool,  # noqa: FBT001 - a parameter of the test
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Several secrets are separated by commas or lines; a wrong one is named by its variable and not shown."""
+    first, second = "whsec_" + "QUJD" * 8, "whsec_" + "REVG" * 16
+
+    def read(text: str) -> tuple[str, ...]:
+        if is_in_file:
+            (tmp_path / "secrets").write_text(text)
+            monkeypatch.setenv("OCR_WEBHOOK_SECRET_FILE", str(tmp_path / "secrets"))
+        else:
+            monkeypatch.setenv("OCR_WEBHOOK_SECRET", text)
+        return load_settings().read_webhook_secrets()
+
+    assert read("") == ()
+    assert read(first) == (first,)
+    assert read(f"{first}\n{second}\n" if is_in_file else f"{first}, {second}") == (first, second)
+    for wrong in ("whsec_", "QUJD" * 8, "whsec_QUJD", "whsec_" + "QUJD" * 30, "whsec_" + "Q!JD" * 8, f"{first},secret"):
+        with pytest.raises(SettingsError, match="OCR_WEBHOOK_SECRET") as refused:
+            read(wrong)
+        assert "QUJD" not in str(refused.value)
+        assert "REVG" not in str(refused.value)
+
+
+def test_allowed_webhooks_need_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that allows webhooks without a secret that signs them does not start."""
+    monkeypatch.setenv("OCR_WEBHOOK_ALLOWED_URLS", "https://receiver.example/")
+    with pytest.raises(SettingsError, match="OCR_WEBHOOK_SECRET"):
+        load_settings().read_webhook_secrets()
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "ocr.example"])
 def test_an_address_beyond_loopback_requires_keys_or_consent(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host beyond loopback requires OCR_API_KEYS_FILE or OCR_ALLOW_ANONYMOUS=true."""

@@ -16,8 +16,7 @@ from app.jobs.folder import Jobs
 from app.jobs.records import JOB_ID, Job
 from app.store import Store
 from app.store.records.forms import RecordDamaged
-from app.store.records.reader import read_regular
-from app.webhooks.records import DELIVERY, Delivery, DeliveryState, delivery_record_of, write_delivery
+from app.webhooks.records import Delivery, delivery_of, read_delivery, write_delivery
 
 LONGEST_PAUSE_SECONDS = 3600.0
 """The longest pause between two attempts that a service chooses, in seconds."""
@@ -27,7 +26,6 @@ DAMAGED_PAUSE_SECONDS = 60.0
 """The pause, in seconds, after which a damaged record is read again: somebody may have removed it."""
 STRAY_SECONDS = 3600.0
 """The age at which a sweep removes a file that belongs to no job, in seconds."""
-DAMAGED = "its record in .store/webhooks/ is damaged. Once that file is removed, the webhook is sent again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ class Outbox:
                 return None
             if not self._is_due(job.id):
                 return None
-            delivery = self._read(job.id) or Delivery(job.id, datetime.now(UTC))
+            delivery = read_delivery(self._volume, job.id) or Delivery(job.id, datetime.now(UTC))
 
             def write(delivery: Delivery) -> None:
                 self._volume.check_writable()
@@ -117,22 +115,9 @@ class Outbox:
         """Leave a webhook alone for a while, because its record cannot be written."""
         self._not_before[owed.job_id] = time.monotonic() + seconds
 
-    def delivery_of(self, job: Job) -> Delivery | None:
-        """Return what became of the delivery of a job's webhook; None if the job has no webhook. Raises OSError.
-
-        A webhook that has not been sent yet is pending; one whose record is damaged counts as failed.
-        """
-        if job.webhook is None:
-            return None
-        try:
-            found = self._read(job.id) if job.is_finished else None
-        except RecordDamaged:
-            return Delivery(job.id, job.updated_at, DeliveryState.FAILED, last_error=DAMAGED)
-        return found or Delivery(job.id, job.updated_at)
-
     def owes(self, job: Job) -> bool:
         """Return True if a finished job is needed to send its webhook, so that it must not be removed yet."""
-        delivery = self.delivery_of(job)
+        delivery = delivery_of(self._volume, job)
         if delivery is None or delivery.is_over or job.finished_at is None:
             return False
         return self._keep is None or datetime.now(UTC) < job.finished_at + self._keep
@@ -163,7 +148,7 @@ class Outbox:
 
     def _is_due(self, job_id: str) -> bool:
         try:
-            delivery = self._read(job_id)
+            delivery = read_delivery(self._volume, job_id)
         except RecordDamaged:
             self._not_before[job_id] = time.monotonic() + DAMAGED_PAUSE_SECONDS
             return False
@@ -179,20 +164,6 @@ class Outbox:
             return True
         self._not_before[job_id] = time.monotonic() + min(pause_seconds, LONGEST_PAUSE_SECONDS)
         return False
-
-    def _read(self, job_id: str) -> Delivery | None:
-        """Read a delivery's record; None if there is none. A damaged one is reported, and RecordDamaged raised."""
-        path = delivery_record_of(self._folder, job_id)
-        try:
-            delivery = DELIVERY.parse(read_regular(path, DELIVERY.max_bytes))
-            if delivery.id != job_id:
-                raise RecordDamaged("it names another job than its file name")
-        except FileNotFoundError:
-            return None
-        except RecordDamaged as exc:
-            self._volume.records.note(path, DELIVERY.kind, str(exc))
-            raise
-        return delivery
 
     def _forget_all_but(self, ids: set[str]) -> None:
         self._settled &= ids

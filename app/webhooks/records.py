@@ -12,10 +12,12 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from app.jobs.records import DRAFT_SUFFIX
+from app.jobs.records import DRAFT_SUFFIX, Job
 from app.store import explaining_refusals
-from app.store.records.forms import Finite, RecordForm, Size, Time, Word
+from app.store.records.forms import Finite, RecordDamaged, RecordForm, Size, Time, Word
+from app.store.records.reader import read_regular
 from app.store.volume.renames import rename_path
+from app.store.volume.volume import Volume
 
 
 class DeliveryState(StrEnum):
@@ -53,6 +55,9 @@ class Delivery:
 DELIVERY = RecordForm(Delivery, "webhook")
 
 
+DAMAGED = "its record in .store/webhooks/ is damaged. Once that file is removed, the webhook is sent again"
+
+
 def delivery_record_of(folder: Path, job_id: str) -> Path:
     """Return the path of the record of a job's webhook."""
     return folder / f"{job_id}.json"
@@ -67,3 +72,32 @@ def write_delivery(folder: Path, delivery: Delivery) -> None:
             record.flush()
             os.fsync(record.fileno())
         rename_path(draft, delivery_record_of(folder, delivery.id))
+
+
+def read_delivery(volume: Volume, job_id: str) -> Delivery | None:
+    """Read a delivery's record; None if there is none. A damaged one is reported, and RecordDamaged raised."""
+    path = delivery_record_of(volume.webhooks_dir, job_id)
+    try:
+        delivery = DELIVERY.parse(read_regular(path, DELIVERY.max_bytes))
+        if delivery.id != job_id:
+            raise RecordDamaged("it names another job than its file name")
+    except FileNotFoundError:
+        return None
+    except RecordDamaged as exc:
+        volume.records.note(path, DELIVERY.kind, str(exc))
+        raise
+    return delivery
+
+
+def delivery_of(volume: Volume, job: Job) -> Delivery | None:
+    """Return what became of the delivery of a job's webhook; None if the job has no webhook. Raises OSError.
+
+    A webhook that has not been sent yet is pending; one whose record is damaged counts as failed.
+    """
+    if job.webhook is None:
+        return None
+    try:
+        found = read_delivery(volume, job.id) if job.is_finished else None
+    except RecordDamaged:
+        return Delivery(job.id, job.updated_at, DeliveryState.FAILED, last_error=DAMAGED)
+    return found or Delivery(job.id, job.updated_at)

@@ -5,7 +5,7 @@ import secrets
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -66,6 +66,8 @@ class WebhookReceiver:
         self.sent: list[Sent] = []
         self.replies: dict[str, deque[Reply]] = defaultdict(deque)
         """The answers to the next requests, by path without the query; 200 when there are none left."""
+        self.failing: Callable[[], bool] = lambda: False
+        """Called at each request without a reply of its own: True to answer 503."""
         self._server = _Server((host, 0), _Handler)
         self._server.receiver, self._server.closing = self, threading.Event()
         self.url = f"http://{host}:{self._server.server_port}"
@@ -100,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         replies = self.server.receiver.replies[self.path.partition("?")[0]]
-        reply = replies.popleft() if replies else Reply()
+        reply = replies.popleft() if replies else Reply(503 if self.server.receiver.failing() else 200)
         while reply.gate and not reply.gate.wait(0.05):
             if self.server.closing.is_set():
                 self.close_connection = True

@@ -13,8 +13,15 @@ from app.jobs.records import Job
 from app.jobs.sweep import sweep_jobs
 from app.store.store import Store
 from app.webhooks.deliverer import RetryLimits, after
-from app.webhooks.outbox import DAMAGED, Outbox, Owed
-from app.webhooks.records import Delivery, DeliveryState, delivery_record_of, write_delivery
+from app.webhooks.outbox import Outbox, Owed
+from app.webhooks.records import (
+    DAMAGED,
+    Delivery,
+    DeliveryState,
+    delivery_of,
+    delivery_record_of,
+    write_delivery,
+)
 from app.webhooks.sender import Attempt
 from tests.support.held_jobs import ME, store_on
 from tests.support.processes import python
@@ -116,7 +123,7 @@ def test_a_damaged_record_is_left_until_somebody_removes_it(store: Store, jobs: 
 
     assert [owed.job_id for owed in outbox.due()] == [other.id]
     assert outbox.hold(Owed(job.id, URL)) is None
-    shown = outbox.delivery_of(job)
+    shown = delivery_of(store.volume, job)
 
     assert shown
     assert (shown.state, shown.last_error) == (DeliveryState.FAILED, DAMAGED)

@@ -10,7 +10,8 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api.http.deps import part
 from app.api.jobs.schemas import JobEventOut, JobOut, describe
 from app.jobs.records import Job
-from app.webhooks.outbox import Outbox
+from app.store.volume.volume import Volume
+from app.webhooks.records import delivery_of
 from app.webhooks.sender import CLOUD_EVENT
 from app.webhooks.targets import WebhookRefused, WebhookTargets
 
@@ -45,14 +46,14 @@ def checked_webhook(
 
 
 async def _described(request: Request) -> "DescribeJob":
-    return DescribeJob(request.state.outbox)
+    return DescribeJob(request.state.store.volume)
 
 
 class DescribeJob:
     """Describes jobs with what became of their webhooks, which is in a record of its own."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
 
     async def one(self, job: Job) -> JobOut:
         """Return a job as the API shows it."""
@@ -66,7 +67,7 @@ class DescribeJob:
         """Return jobs as the API shows them. Only the records of jobs with a webhook are read."""
         if all(job.webhook is None for job in jobs):
             return [describe(job) for job in jobs]
-        return await to_thread.run_sync(lambda: [describe(job, self._outbox.delivery_of(job)) for job in jobs])
+        return await to_thread.run_sync(lambda: [describe(job, delivery_of(self._volume, job)) for job in jobs])
 
 
 DescribeJobDep = Annotated[DescribeJob, Depends(_described)]

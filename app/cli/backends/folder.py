@@ -180,24 +180,27 @@ class FolderBackend:
 
     def jobs(self, kinds: Sequence[str], state: str | None, limit: int) -> list[Json]:
         """List jobs of any service and command on the folder."""
-        found = build_jobs(self._store()).newest(kinds, JobState(state) if state else None)
-        return [_job(job) for job, _ in zip(found, range(limit), strict=False)]
+        store = self._store()
+        found = build_jobs(store).newest(kinds, JobState(state) if state else None)
+        return [_job(store, job) for job, _ in zip(found, range(limit), strict=False)]
 
     def job(self, kind: str, job_id: str) -> Json:
         """Get one job."""
-        return _job(_of_kind(build_jobs(self._store()), kind, job_id))
+        store = self._store()
+        return _job(store, _of_kind(build_jobs(store), kind, job_id))
 
     def cancel(self, kind: str, job_id: str) -> Json:
         """Cancel a job; the process that runs it notices that within half a second."""
         store = self._store(to_change=True)
         jobs = build_jobs(store)
         _of_kind(jobs, kind, job_id)
-        return _job(PullJobs(store, jobs).cancel(job_id) if kind == PULL else jobs.cancel(job_id))
+        return _job(store, PullJobs(store, jobs).cancel(job_id) if kind == PULL else jobs.cancel(job_id))
 
     def pull(self, request: PullRequest, watch: PullWatch) -> PullEnd:
         """Pull models in this process, unless a service on the folder takes the job first."""
-        end = pull_into(load_settings(), self._store(to_change=True), request, watch)
-        return PullEnd(_job(end.job) if end.job else None, end.published)
+        store = self._store(to_change=True)
+        end = pull_into(load_settings(), store, request, watch)
+        return PullEnd(_job(store, end.job) if end.job else None, end.published)
 
 
 def _view(store: Store) -> ModelView:
@@ -260,7 +263,8 @@ def _of_kind(jobs: Jobs, kind: str, job_id: str) -> Job:
     return job
 
 
-def _job(job: Job) -> Json:
+def _job(store: Store, job: Job) -> Json:
     from app.api.jobs.schemas import describe  # noqa: PLC0415 - a tenth of a second that other commands need not wait
+    from app.webhooks.records import delivery_of  # noqa: PLC0415 - see above
 
-    return describe(job).model_dump(mode="json")
+    return describe(job, delivery_of(store.volume, job)).model_dump(mode="json")

@@ -23,6 +23,7 @@ from app.store.store import Store
 from app.store.volume.living_services import LivingServices
 from app.store.volume.service_registry import ServiceRegistry
 from app.webhooks.outbox import Outbox
+from app.webhooks.records import delivery_of
 from tests.support.files.damage import JOB_ID, KINDS, MODEL, PARTIAL_ID, SERVICE_ID, TRASH_ID, clear, damage, put
 
 DAY = timedelta(days=1)
@@ -62,7 +63,7 @@ def use_everything(store: Store, jobs: Jobs) -> None:
     outbox.due()
     outbox.sweep()
     for job in jobs.newest():
-        outbox.delivery_of(job)
+        delivery_of(store.volume, job)
     list(store.locks.retake_lost_leases())
     registry = ServiceRegistry(store.volume.services_dir, is_shared=False)
     registry.look()
