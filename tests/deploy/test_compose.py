@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import yaml
 from app.api.http.keys import Keyring, Scope
 from app.settings import ENV_PREFIX, Settings
 from tests.conftest import Serve
+from tests.support.deployed.proxies import are_installed, program
 from tests.support.service import ECHO, ROOT
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = DEPLOY / "compose.yaml"
-IMAGES = {"PROMETHEUS_IMAGE", "GRAFANA_IMAGE", "IMAGE"}
+IMAGES = {"PROMETHEUS_IMAGE", "GRAFANA_IMAGE", "NGINX_IMAGE", "IMAGE"}
 
 
 def resolved(*names: str, profile: str = "", **environment: str) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def test_secrets_are_mounted_where_the_settings_expect_them(tmp_path: Path) -> N
         "ocr-keys": str(keys),
         "ocr-licence": str(licence),
     }
-    assert service["environment"] == {
+    assert service["environment"] == plain["environment"] | {
         "OCR_API_KEYS_FILE": "/run/secrets/ocr-keys",
         "OCR_LICENSE_FILE": "/run/secrets/ocr-licence",
     }
@@ -102,7 +104,7 @@ def test_secrets_are_mounted_where_the_settings_expect_them(tmp_path: Path) -> N
 
 
 def test_without_a_profile_only_the_service_runs() -> None:
-    """Prometheus and Grafana are part of the profile `monitoring`, and their images can be chosen."""
+    """Prometheus and Grafana are part of the profile `monitoring`, nginx of `proxy`; their images can be chosen."""
     services = yaml.safe_load(COMPOSE.read_text())["services"]
 
     assert {name for name, service in services.items() if not service.get("profiles")} == {"ocr"}
@@ -110,6 +112,7 @@ def test_without_a_profile_only_the_service_runs() -> None:
         "prometheus",
         "grafana",
     }
+    assert [name for name, service in services.items() if service.get("profiles") == ["proxy"]] == ["proxy"]
     for service in services.values():
         assert any(service["image"].startswith(f"${{{variable}:-") for variable in IMAGES)
         assert service["cap_drop"] == ["ALL"]
@@ -146,6 +149,39 @@ def test_monitoring_is_wired() -> None:
     assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
     assert json.loads((DEPLOY / mounts["grafana"][dashboard]).read_text())["uid"] == "ocr-model-service"
     assert services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == dashboard
+
+
+@pytest.mark.skipif(not are_installed(), reason="nginx is not installed; .ci/run installs it")
+def test_the_proxy_is_the_sample_with_the_address_of_the_service(tmp_path: Path) -> None:
+    """nginx accepts what the proxy's command makes of the sample: only the addresses of the replicas differ."""
+    resolved_file = resolved("compose.yaml", profile="proxy")
+    proxy, service = (resolved_file["services"][name] for name in ("proxy", "ocr"))
+    (mount,) = [volume.split(":") for volume in proxy["volumes"]]
+    shell, options, script = proxy["command"]
+    made = tmp_path / "nginx.conf"
+    written = script.split(">")[1].split()[0]
+    script, _, started = script.replace(written, str(made)).partition("exec ")
+    script = script.replace(mount[1], str(DEPLOY / mount[0]))
+    subprocess.run([shell, options, script], check=True, timeout=120)
+
+    sample = (DEPLOY / "proxy" / "nginx.conf").read_text()
+    assert made.read_text() == sample.replace("127.0.0.1:8001", "ocr:8000").replace("127.0.0.1:8002", "ocr:8000")
+    assert started.strip() == f"nginx -c {made} -g 'daemon off;'"
+    placed = made.read_text().replace("ocr:8000", "127.0.0.1:8000").replace("/var/log/nginx", str(tmp_path))
+    made.write_text(placed.replace("/run/nginx.pid", str(tmp_path / "pid")).replace("user www-data;", ""))
+    command = [program("nginx"), "-t", "-e", "stderr", "-c", str(made)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+    address = proxy["networks"]["default"]["ipv4_address"]
+    (network,) = resolved_file["networks"]["default"]["ipam"]["config"]
+    assert service["environment"]["OCR_TRUSTED_PROXIES"] == address
+    fixed = {ip_address(each["networks"]["default"]["ipv4_address"]) for each in (proxy, service)}
+    assert len(fixed) == 2
+    assert all(each in ip_network(network["subnet"]) for each in fixed)
+    assert not [each for each in fixed if each in ip_network(network["ip_range"])]
+    assert proxy["read_only"]
+    assert proxy["user"] != "0:0"
 
 
 @pytest.mark.skipif(not Path("/usr/bin/promtool").exists(), reason="promtool is not installed")

@@ -97,7 +97,7 @@ def test_compose_knows_every_field() -> None:
 def test_compose_refers_to_what_it_defines() -> None:
     """Every volume that the Compose service uses is defined, the file of keys is on it, and the Dockerfile is built."""
     compose, service = read(COMPOSE), compose_service()
-    assert set(compose) <= {"name", "services", "volumes"}
+    assert set(compose) <= {"name", "services", "networks", "volumes"}
     assert {volume.partition(":")[0] for volume in service["volumes"]} <= set(compose["volumes"])
     assert {volume.partition(":")[2] for volume in service["volumes"]} == set(instructions("VOLUME"))
     keys = Path(service["environment"]["OCR_API_KEYS_FILE"])
