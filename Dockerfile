@@ -40,7 +40,10 @@ RUN python -m venv --without-pip /opt/venv && python -m venv --without-pip /opt/
     && python -m pip --python /opt/sbom install --no-cache-dir --no-compile --only-binary=:all: --require-hashes -r requirements-sbom.lock
 COPY deploy/trim_packages.py deploy/make_sbom.py deploy/
 # Unchecked hashes instead of times, so that two builds from one lock file have the same bytecode.
+# The command of the package, which is not installed itself.
 RUN python deploy/trim_packages.py /opt/venv/lib/python3.11/site-packages \
+    && printf '#!/opt/venv/bin/python\nimport sys\n\nsys.path.insert(0, "/srv/ocr")\nfrom app.__main__ import main\n\nmain()\n' \
+        >/opt/venv/bin/ocr-models && chmod 755 /opt/venv/bin/ocr-models \
     && python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib
 COPY app/__init__.py app/
 COPY --from=native /opt/ocr/native /opt/ocr/native
@@ -48,9 +51,13 @@ RUN /opt/sbom/bin/python deploy/make_sbom.py /opt/venv/bin/python requirements.l
 
 FROM ${PYTHON_IMAGE} AS application
 WORKDIR /srv/ocr
+COPY LICENSE ./
 COPY app app
-# Unchecked, because copying may change the times of files, and files in an image are not edited.
-RUN python -m compileall -q --invalidation-mode unchecked-hash app
+# The guides, which the service shows at /guides: app/api/docs/guides is a link to this folder.
+COPY docs docs
+# Unchecked, because copying may change the times of files, and files in an image are not edited. The rights are those
+# of a checkout with umask 022: with 077 the user of the service could not read the files.
+RUN python -m compileall -q --invalidation-mode unchecked-hash app && chmod -R u=rwX,go=rX .
 
 FROM ${PYTHON_IMAGE}
 # The base has no bytecode, and a read-only root cannot store any. Without this, every start would compile the imported
@@ -64,12 +71,9 @@ RUN if [ "$LLAMA_RUNTIME" = vulkan ]; then apt-get update \
     && apt-get install --yes --no-install-recommends libvulkan1 mesa-vulkan-drivers \
     && rm -rf /var/lib/apt/lists/*; fi
 WORKDIR /srv/ocr
-COPY LICENSE ./
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=packages /opt/ocr /opt/ocr
-# The guides, which the service shows at /guides: app/api/docs/guides is a link to this folder.
-COPY docs docs
-COPY --from=application /srv/ocr/app app
+COPY --from=application /srv/ocr ./
 
 # The service writes only below /data, so the root file system may be read-only and needs no tmpfs.
 # OCR_HOST makes the port reachable from outside the container. With it the service does not start until

@@ -13,11 +13,14 @@ HUNG := tests/volumes/test_hung_server.py
 TRIMMED ?= tests/engine tests/api/ocr tests/api/ai tests/api/engine tests/corpus tests/pulls
 
 # The image, and the program that builds it: docker, podman or buildah. RELEASE=true refuses a base without a digest.
-# The image is dated by its commit, so that building a commit again gives the same labels.
+# The image and its files are dated by their commit, so that building a commit again gives the same image. Docker takes
+# the date as an argument of the build, podman and buildah as an option.
 IMAGE ?= ocr-model-service
 DOCKER ?= docker
 RELEASE ?= false
 SOURCE ?= unknown
+COMMIT_TIME = $$(git show --no-patch --format=%ct HEAD)
+TIMESTAMP = $(if $(filter docker,$(notdir $(DOCKER))),--build-arg SOURCE_DATE_EPOCH,--timestamp)=$(COMMIT_TIME)
 VERSION = $$(sed -n 's/^__version__ = "\(.*\)"/\1/p' app/__init__.py)
 
 .PHONY: help serve examples image pin-base test test-slow test-trimmed test-crashes test-kernel-volumes lint check lock bench clean
@@ -29,10 +32,10 @@ serve: $(VENV)/serve examples ## Set everything up and serve on 127.0.0.1:8000.
 	@$(BIN)/python -m app serve
 
 image: ## Build the image with its labels; RELEASE=true for a release, SOURCE for the label's URL.
-	$(DOCKER) build --platform=linux/amd64 --tag "$(IMAGE):$(VERSION)" --build-arg RELEASE=$(RELEASE) \
+	$(DOCKER) build --platform=linux/amd64 --tag "$(IMAGE):$(VERSION)" $(if $(filter true,$(RELEASE)),--no-cache )--build-arg RELEASE=$(RELEASE) \
 	    --build-arg VERSION="$(VERSION)" --build-arg SOURCE=$(SOURCE) \
 	    --build-arg REVISION="$$(git rev-parse HEAD)$$(git diff --quiet HEAD || echo -changed)" \
-	    --build-arg CREATED="$$(git show --no-patch --format=%cI HEAD)" .
+	    --build-arg CREATED="$$(git show --no-patch --format=%cI HEAD)" $(TIMESTAMP) .
 
 pin-base: ## Write the present digest of the base image to the Dockerfile; needs skopeo or Docker.
 	$(PYTHON) deploy/pin_base.py
@@ -47,7 +50,7 @@ test-slow: $(VENV)/dev ## Run the slow tests: a browser, a fuzz of the API, the 
 	$(BIN)/python -m pytest -m slow --timeout 900 $(HUNG)
 
 test-trimmed: $(VENV)/dev ## Test recognition, texts and pulls with the packages trimmed as in the image; half an hour.
-	rm -rf build/trimmed && mkdir -p build && cp -al $(VENV) build/trimmed
+	rm -rf build/trimmed && mkdir -p build/trimmed && cp -al $(VENV)/. build/trimmed
 	build/trimmed/bin/python deploy/trim_packages.py build/trimmed/lib/python3.*/site-packages
 	build/trimmed/bin/python -m pytest -m 'slow or not slow' --timeout 1800 -n $(AT_ONCE) --dist loadfile $(TRIMMED)
 

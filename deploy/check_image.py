@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import psutil
+from compare_builds import MOST_SHOWN, SECOND, build_packages_again, differences, digest
 from image_build import (
     BASE,
     IMAGE,
@@ -83,6 +84,12 @@ def main() -> None:
         expect("@sha256:" in refusal_of_a_release(), "a release build refuses a base image without a digest")
         rows["build"] = f"{build():.0f} s"
         rows["build after one changed line in app/"] = f"{rebuild_with_changed_line():.1f} s"
+        begun = time.monotonic()
+        build_packages_again(SECOND)
+        unequal = differences(IMAGE, SECOND)
+        expect(not unequal, "a second build makes the same image\n" + "\n".join(unequal[:MOST_SHOWN]))
+        rows["packages and application built again"] = f"the same image, {time.monotonic() - begun:.0f} s"
+        rows["digest of the image"] = digest(IMAGE)[:16]
         check(rows)
     except CheckFailed as exc:
         sys.exit(f"FAILED: {exc}")
@@ -209,6 +216,9 @@ def check_service(container: Container, rows: dict[str, str]) -> None:
         begun = time.monotonic()
         healthy = run_inside(service, config, user, *config["Healthcheck"]["Test"][1:], **container.environment)
         rows["the health check"] = f"{healthy.strip()}, {time.monotonic() - begun:.2f} s"
+
+        named = run_inside(service, config, user, "ocr-models", "--version", **container.environment)
+        expect(named.strip() == f"ocr-models {version['version']}", f"the image has the command ocr-models: {named}")
 
         family = [service, *service.children(recursive=True)]
         begun = time.monotonic()

@@ -11,6 +11,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,18 @@ WORK = ROOT / "build" / "image"
 DEBIAN = "bookworm"
 BASE = "localhost/python:3.11-slim-bookworm"
 IMAGE = "localhost/ocr-model-service:check"
+REBUILT = "localhost/ocr-model-service:rebuilt"
+CONTEXT = (
+    ".dockerignore",
+    "Dockerfile",
+    "LICENSE",
+    "requirements.lock",
+    "requirements-sbom.lock",
+    "app",
+    "deploy",
+    "docs",
+)
+"""What the build reads of the checkout."""
 LABELS = {
     "VERSION": "1.2.3",
     "REVISION": "0123abc",
@@ -27,6 +41,8 @@ LABELS = {
     "CREATED": "2026-01-02T03:04:05Z",
 }
 """The values of the build arguments that become labels."""
+TIMESTAMP = int(datetime.fromisoformat(LABELS["CREATED"]).timestamp())
+"""The time of the image and of each file in it, as `make image` gives it: the commit's."""
 
 
 class CheckFailed(Exception):
@@ -76,29 +92,42 @@ def debian_sources() -> dict[str, str]:
     return {suite: pairs[suite] for suite in (DEBIAN, f"{DEBIAN}-security") if suite in pairs}
 
 
-def build() -> float:
+def build(context: Path = ROOT, image: str = IMAGE, *options: str) -> float:
     """Build the Dockerfile with this machine's configuration of pip, apt and npm. Return the seconds."""
     started = time.monotonic()
     arguments = [f"--build-arg={name}={value}" for name, value in LABELS.items()]
-    _build(ROOT, "--layers", *arguments, "--tag", IMAGE)
+    _build(context, "--layers", *arguments, "--tag", image, *options)
     return time.monotonic() - started
+
+
+@contextmanager
+def other_checkout() -> Iterator[Path]:
+    """Yield a copy of what the build reads, at another path, with other times, and rights as umask 077 gives them."""
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        for name in CONTEXT:
+            source, target = ROOT / name, Path(folder, name)
+            if source.is_dir():
+                shutil.copytree(
+                    source,
+                    target,
+                    symlinks=True,
+                    ignore=shutil.ignore_patterns("__pycache__"),
+                    copy_function=shutil.copy,
+                )
+            else:
+                shutil.copy(source, target)
+        for path in Path(folder).rglob("*"):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode & 0o700)
+        yield Path(folder)
 
 
 def rebuild_with_changed_line() -> float:
     """Build again from a copy in which one line of `app` differs. Return the seconds; the result is not kept."""
-    with tempfile.TemporaryDirectory(dir=WORK) as folder:
-        for name in (".dockerignore", "Dockerfile", "LICENSE", "requirements.lock", "requirements-sbom.lock"):
-            shutil.copy2(ROOT / name, folder)
-        for name in ("app", "deploy", "docs"):
-            shutil.copytree(
-                ROOT / name, Path(folder, name), symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
-            )
+    with other_checkout() as folder:
         with Path(folder, "app", "main.py").open("a") as changed:
             changed.write("# a changed line\n")
-        started = time.monotonic()
-        arguments = [f"--build-arg={name}={value}" for name, value in LABELS.items()]
-        _build(Path(folder), "--layers", *arguments)
-        return time.monotonic() - started
+        return build(folder, REBUILT)
 
 
 def refusal_of_a_release() -> str:
@@ -115,6 +144,7 @@ def _build(context: Path, *options: str) -> None:
         files = (*pip_files(Path(folder, "pip.conf")), *apt_files(Path(folder)), *npm_files(Path(folder, "npmrc")))
         volumes = [f"--volume={source}:{target}:ro" for source, target in dict.fromkeys(files)]
         arguments = ("--isolation=chroot", "--format=docker", "--pull-never", f"--build-arg=PYTHON_IMAGE={BASE}")
+        arguments += (f"--timestamp={TIMESTAMP}",)
         buildah("build", *arguments, *volumes, *options, str(context))
 
 
@@ -163,8 +193,9 @@ def npm_files(file: Path) -> Iterator[tuple[str, str]]:
 def clean_up() -> None:
     """Remove every container and every image but the substitute of the base image."""
     buildah("rm", "--all")
-    if IMAGE in image_names():
-        buildah("rmi", "--force", IMAGE)
+    for name in image_names():
+        if name != BASE:
+            buildah("rmi", "--force", name)
     buildah("rmi", "--force", "--prune")
 
 
@@ -175,7 +206,12 @@ def mounted(image: str) -> Path:
 
 def image_config() -> dict[str, Any]:
     """Return the configuration with which Docker would run the image."""
-    return dict(json.loads(buildah("inspect", "--type=image", IMAGE))["Docker"]["config"])
+    return dict(image_details(IMAGE)["Docker"]["config"])
+
+
+def image_details(image: str) -> dict[str, Any]:
+    """Return what buildah knows of an image."""
+    return dict(json.loads(buildah("inspect", "--type=image", image)))
 
 
 def image_names() -> list[str]:

@@ -199,3 +199,18 @@ def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_file_of_the_site_adds_settings_and_changes_limits(tmp_path: Path) -> None:
+    """The example of docs/container.md keeps what deploy/compose.yaml has, adds a setting and raises the limit."""
+    page = (ROOT / "docs" / "container.md").read_text()
+    site = tmp_path / "compose.site.yaml"
+    site.write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    service = resolved("compose.yaml", str(site))["services"]["ocr"]
+    plain = resolved("compose.yaml")["services"]["ocr"]
+    assert service["environment"] == plain["environment"] | {"OCR_TRASH_RETENTION": "7d"}
+    assert (plain["mem_limit"], service["mem_limit"]) == ("4g", "8g")
+    changed = {"environment", "mem_limit"}
+    assert {name: value for name, value in service.items() if name not in changed} == {
+        name: value for name, value in plain.items() if name not in changed
+    }

@@ -1,4 +1,4 @@
-"""The backup command of docs/operations.md while a service works: restored elsewhere, every model is verified."""
+"""The commands of docs/operations.md for backups while a service works: restored elsewhere, every model is verified."""
 
 import os
 import re
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,22 +19,34 @@ from tests.support.service import ECHO, ROOT, RunningService
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")]
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-VANISHED = 24
-"""rsync's exit status if files vanished while it copied, which the page says is no failure."""
 STEADY, CHANGING = 12, 6
 
 
-def backup_command() -> str:
-    """Return the command of the page, for the folders $FROM and $TO."""
-    commands: list[str] = re.findall(r"^(rsync (?:.*\\\n)*.*)$", OPERATIONS, re.MULTILINE)
-    (command,) = commands
-    return command.replace("/data/models/", '"$FROM"/').replace("backup:/models/", '"$TO"/')
+@dataclass(frozen=True)
+class Program:
+    """The two commands of the page that copy a folder with one program."""
+
+    name: str
+    kept: str
+    """What the page calls the backup."""
+    file: str
+    """The backup's file in its folder; empty if the folder is the backup."""
+    done: frozenset[int]
+    """The exit statuses that are no failure of a backup, as the page says."""
+
+    def run(self, number: int, models: Path, backup: Path) -> int:
+        """Run the first or the second command of the page for these folders. Return its exit status."""
+        found = re.findall(rf"^({self.name} (?:.*\\\n)*.*)$", OPERATIONS, re.MULTILINE)
+        assert len(found) == 2
+        command = found[number].replace("/data/models", '"$MODELS"').replace(self.kept, f'"$BACKUP"/{self.file}')
+        environment = os.environ | {"MODELS": str(models), "BACKUP": str(backup)}
+        return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, check=False).returncode
 
 
-def back_up(source: Path, target: Path) -> None:
-    environment = os.environ | {"FROM": str(source), "TO": str(target)}
-    done = subprocess.run(["sh", "-c", backup_command()], env=environment, capture_output=True, check=False)
-    assert done.returncode in {0, VANISHED}, done.stderr
+PROGRAMS = [
+    Program("rsync", "backup:/models/", "", frozenset({0, 24})),
+    Program("tar", "models.tar", "models.tar", frozenset({0, 1})),
+]
 
 
 def content(name: str, version: int) -> bytes:
@@ -73,7 +86,8 @@ def outcomes(service: RunningService) -> dict[str, str]:
     return {name: service.client.post(f"/models/{name}/verify").raise_for_status().json()["outcome"] for name in names}
 
 
-def test_a_backup_of_a_busy_folder_is_whole(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+def test_a_backup_of_a_busy_folder_is_whole(serve: Serve, tmp_path: Path, program: Program) -> None:
     """Under load, each model that did not change is intact in the copy, no model is corrupt, and one flipped byte is.
 
     The digest of each unchanged model and the protections and the trash are kept.
@@ -84,16 +98,18 @@ def test_a_backup_of_a_busy_folder_is_whole(serve: Serve, tmp_path: Path) -> Non
         service.client.put(f"/models/{name}", content=content(name, 0)).raise_for_status()
     service.client.put("/models/steady-0.bin/protection", json={"reason": "kept"}).raise_for_status()
     gone = service.client.delete("/models/steady-1.bin").raise_for_status().json()["trash_id"]
-    copy = tmp_path / "restored" / "models"
-    copy.mkdir(parents=True)
+    copy, models = tmp_path / "backup", tmp_path / "restored" / "models"
+    copy.mkdir()
+    models.mkdir(parents=True)
 
     with load_on(service):
         for _ in range(3):  # each backup continues the last one, as a daily one does
-            back_up(service.models_dir, copy)
-    time_ns = (copy / "steady-2.bin").stat().st_mtime_ns
-    with (copy / "steady-2.bin").open("r+b") as file:
+            assert program.run(0, service.models_dir, copy) in program.done
+    assert program.run(1, models, copy) == 0
+    time_ns = (models / "steady-2.bin").stat().st_mtime_ns
+    with (models / "steady-2.bin").open("r+b") as file:
         file.write(b"X")
-    os.utime(copy / "steady-2.bin", ns=(time_ns, time_ns))
+    os.utime(models / "steady-2.bin", ns=(time_ns, time_ns))
 
     restored = serve(tmp_path / "restored", engine_class=ECHO).wait_until_ready()
     assert restored.client.delete("/models/steady-0.bin").status_code == 403
