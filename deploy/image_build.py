@@ -193,9 +193,9 @@ def npm_files(file: Path) -> Iterator[tuple[str, str]]:
 def clean_up() -> None:
     """Remove every container and every image but the substitute of the base image."""
     buildah("rm", "--all")
-    for name in image_names():
-        if name != BASE:
-            buildah("rmi", "--force", name)
+    # One at a time: equal images are one image with several names, which may all go at once.
+    while names := [name for name in image_names() if name != BASE]:
+        buildah("rmi", "--force", names[0])
     buildah("rmi", "--force", "--prune")
 
 
