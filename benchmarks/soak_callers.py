@@ -16,8 +16,6 @@ from PIL import Image, ImageDraw, ImageFont
 TUS = {"tus-resumable": "1.0.0"}
 CHUNK = TUS | {"content-type": "application/offset+octet-stream"}
 TEXT = "The quik brown fox jumps ovr the lazy dog"
-NAMES = 20
-"""How many names the models have. Names come again, so that what is kept for a name is used again too."""
 READ = (
     *("/models", "/audit", "/storage", "/trash", "/journal", "/uploads", "/pulls", "/ocr/jobs"),
     *("/metrics", "/engine", "/engine/capabilities", "/readyz", "/version", "/openapi.json", "/docs"),
@@ -25,29 +23,35 @@ READ = (
 """What the caller `Puller` reads after each pull."""
 AT_MOST = 60
 """How often a request that is answered 503 is sent again."""
+ROUNDS = 3
+"""After so many rounds of work, each caller has sent each of its requests at least once."""
+NAMES = 3
+"""How many names the models have that stay. A name comes again with the same fate, so that the folder does not grow."""
 
 
 class Caller:
     """Sends requests, one at a time. An answer 503 is sent again after its Retry-After, as a client should."""
 
     def __init__(self, url: str, source_url: str, pause_seconds: float) -> None:
-        self._client = httpx.Client(base_url=url, timeout=600)
+        self._client: httpx.Client
+        self._url = url
         self._source_url, self._pause_seconds = source_url, pause_seconds
         self.done: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.again = 0
+        self._numbers = itertools.count()
 
-    def live(self, is_over: threading.Event) -> None:
-        """Work until `is_over` is set."""
-        with self._client:
-            for number in itertools.count():
-                if is_over.is_set():
-                    return
+    def live(self, is_over: threading.Event, rounds: int) -> None:
+        """Work until `is_over` is set, and for so many rounds at least. May be called again."""
+        done = 0
+        with httpx.Client(base_url=self._url, timeout=600) as self._client:
+            while not is_over.is_set() or done < rounds:
                 try:
-                    self.work(number)
+                    self.work(next(self._numbers))
                 except (httpx.HTTPError, AssertionError) as exc:
                     self.wrong.append(f"{type(self).__name__}: {exc!r}")
                     time.sleep(1)
+                done += 1
 
     def work(self, number: int) -> None:
         """Do one round of work."""
@@ -147,7 +151,7 @@ class User(Caller):
         self.send("loads", "POST", "/engine/load", json={"processor": "spell-check"})
         self.send("texts", "POST", "/ai/spell-check", json={"texts": [TEXT]})
         self._recognise("recognitions", self._pages[number % len(self._pages)])
-        if number % 2:
+        if number % 3 == 1:
             job = self._recognise("recognition jobs", self._pages[0], prefer="respond-async")
             followed = self.send("streams followed", "GET", f"{job.headers['location']}/events")
             assert "succeeded" in followed.text, followed.text[-300:]  # noqa: S101

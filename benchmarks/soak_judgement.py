@@ -1,4 +1,4 @@
-"""Judges the samples of `soak.py`: what was measured in the last quarter of the run, against the second quarter."""
+"""Judges what `soak.py` measured: the idle service after the warm-up and at the end, and two quarters of the run."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,21 @@ QUANTITIES = (
     Quantity("store_mb", "MB in `.store/`, without the journal", 0.3, 3),
     Quantity("state_files", "files in the state folder", 0, 5),
 )
+IDLE = (
+    Quantity("service_mb", "service, private MB", 0, 6),
+    Quantity("descriptors", "descriptors", 0, 5),
+    Quantity("threads", "threads", 0, 8),
+    Quantity("store_files", "files in `.store/`", 0, 10),
+    Quantity("store_mb", "MB in `.store/`, without the journal", 0, 1),
+    Quantity("state_files", "files in the state folder", 0, 5),
+)
+"""What an idle service may use more than before. The engine process is not among them: it ends now and then. Python
+keeps up to six threads for asyncio, each from its first use on, and the last ones may begin after the warm-up."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The medians of one quantity."""
+    """The values of one quantity at two times."""
 
     quantity: Quantity
     before: float
@@ -54,8 +64,13 @@ class Verdict:
         return (self.quantity.label, *figures, "flat" if self.is_flat else "GREW")  # type: ignore[return-value]
 
 
+def judged_idle(before: Row, after: Row) -> list[Verdict]:
+    """Return a verdict for each quantity of an idle service."""
+    return [Verdict(each, before[each.name] or 0, after[each.name] or 0) for each in IDLE]
+
+
 def judged(rows: Sequence[Row]) -> list[Verdict]:
-    """Return a verdict for each quantity."""
+    """Return a verdict for each quantity: its medians in the second and in the last quarter of the run."""
     quarter = len(rows) // 4
     return [
         Verdict(

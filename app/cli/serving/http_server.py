@@ -20,6 +20,7 @@ from app.api.http.connections.gate import ConnectionGate, connections_within
 from app.api.http.connections.protocol import CallerTimes, HttpConnection
 from app.api.http.connections.server import Server, StopTimes
 from app.api.http.problem_table import PROBLEM_TYPES
+from app.cli.serving.allocator import keep_trimmed
 from app.cli.serving.deadline import end_after
 from app.cli.serving.fault_file import fault_file
 from app.cli.serving.start_notice import as_block, start_facts
@@ -72,6 +73,7 @@ def run(settings: Settings) -> None:
         app.state.stopping.set()
         end_after(settings.shutdown_grace.total_seconds() + (tracing.FLUSH_SECONDS if tracing.is_on() else 0))
 
+    keep_trimmed()
     server = Server(
         _config(app, settings),
         _stop_times(settings),
