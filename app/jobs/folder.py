@@ -72,6 +72,8 @@ class Jobs:
         self._finished: dict[str, tuple[str, JobState]] = {}
         """The kind and the final state of each finished job that was read, by the job's id. A finished job stays
         finished."""
+        self._unfinished: dict[str, tuple[tuple[int, int, int], Job]] = {}
+        """Each unfinished job that was read, with the inode, time and size of its record then, by the job's id."""
         self.expiry = Expiry(store.clock)
         """Decides when a finished job is too old."""
         self.unrecorded: dict[str, StoreError] = {}
@@ -214,13 +216,30 @@ class Jobs:
     def _all_unfinished(self) -> Iterator[Job]:
         self._check()
         records = self._records()
-        for job_id in set(self._finished) - {id_of(record) for record in records}:
-            self._finished.pop(job_id, None)
+        present = {id_of(record) for record in records}
+        for known in (self._finished, self._unfinished):
+            for job_id in known.keys() - present:
+                known.pop(job_id, None)
         for record in records:
-            # This runs every second, and there may be thousands of finished jobs.
-            job = None if id_of(record) in self._finished else self._read(record)
+            # This runs every second, and there may be thousands of jobs.
+            job = None if id_of(record) in self._finished else self._read_changed(record)
             if job and not job.is_finished:
                 yield job
+
+    def _read_changed(self, record: Path) -> Job | None:
+        """Return the job in a record as `_read` does, but read the record only if its file has changed."""
+        try:
+            status = record.lstat()
+        except OSError:
+            return self._read(record)
+        version = status.st_ino, status.st_mtime_ns, status.st_size
+        known = self._unfinished.get(id_of(record))
+        if known and known[0] == version:
+            return known[1]
+        job = self._read(record)
+        if job and not job.is_finished:
+            self._unfinished[job.id] = version, job
+        return job
 
     def unheld(self, kind: str) -> list[Job]:
         """Return the unfinished jobs of a kind that no process holds, oldest first; raises StoreUnavailable."""
