@@ -13,7 +13,7 @@ import anyio
 from anyio import CancelScope, to_thread
 from anyio.abc import TaskGroup
 
-from app.engine.queue import JOB
+from app.engine.queue import CALLER, JOB
 from app.errors import JobNotFound, ServiceError, StoreError, UnitAbandoned
 from app.events import EventName, OnEvent
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
@@ -145,6 +145,7 @@ class UnitRunner:
 
     async def _run_one(self, claim: Claim) -> None:
         JOB.set(claim.job.id)
+        CALLER.set(claim.job.created_by.name)
         try:
             attributes: Attributes = {
                 "ocr.job.id": claim.job.id,
