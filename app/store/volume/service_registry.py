@@ -5,8 +5,9 @@ service lives. Every second the service renames its file to the next count: clie
 but a new listing has the server's names. A file that keeps being renamed, but whose lock cannot be seen from here,
 belongs to a living service whose locks do not reach this machine.
 
-On a local disk the lock alone shows that a service lives, so the file keeps its name. A service that must not write
-only looks at the others.
+On a local disk the lock alone shows that a service lives, so the file keeps its name. The lock there is a shared one on
+a file that is open for reading: a file that is open for writing would keep an operator from remounting the disk
+read-only. A service that must not write only looks at the others.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.store.locks.ofd import SHARED, WHOLE_FILE, try_lock_byte, try_lock_file
+from app.store.locks.ofd import SHARED, WHOLE_FILE, is_locked, try_lock_byte, try_lock_file
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular
 from app.store.volume.server_lookups import files_on_server
@@ -139,15 +140,23 @@ class ServiceRegistry:
         draft = self._folder / f".{self.id}"
         draft.unlink(missing_ok=True)
         self._file = io.FileIO(draft, "x+")
-        try_lock_file(self._file.fileno())
+        if not self._is_shared:
+            self._file.close()
+            self._file = io.FileIO(draft)
+        self._lock(self._file)
         self._count += 1
         draft.rename(self._path_of(self._count))
 
-    @staticmethod
-    def _is_still_locked(file: io.FileIO) -> bool:
+    def _lock(self, file: io.FileIO) -> bool:
+        """Lock this service's file. False if another process has locked it."""
+        if self._is_shared:
+            return try_lock_file(file.fileno())
+        return try_lock_byte(file.fileno(), SHARED, WHOLE_FILE)
+
+    def _is_still_locked(self, file: io.FileIO) -> bool:
         """Lock this service's file again, because a restarted file server loses the lock. False if that fails."""
         with contextlib.suppress(OSError):
-            return try_lock_file(file.fileno())
+            return self._lock(file)
         return False
 
     def _shown(self, file: io.FileIO) -> bool:
@@ -174,10 +183,14 @@ class ServiceRegistry:
     def _is_locked(self, name: str) -> bool | None:
         """True if this machine can see a service's lock; None if the service's file was renamed after the listing.
 
-        The method tries to take the lock, because not every file system can query locks. No process ever waits for this
-        lock. A service that must not write takes a shared lock, for which it needs no right to write.
+        On a local disk the kernel is asked. On a shared volume the method tries to take the lock, because not every
+        file system can query locks. No process ever waits for this lock. A service that must not write takes a shared
+        lock, for which it needs no right to write.
         """
         try:
+            if not self._is_shared:
+                with io.FileIO(open_regular(self._folder / name), "r") as file:
+                    return is_locked(file.fileno())
             if self.reads_only:
                 with io.FileIO(open_regular(self._folder / name), "r") as file:
                     return not try_lock_byte(file.fileno(), SHARED, WHOLE_FILE)
