@@ -169,8 +169,8 @@ class IdempotencyKeyReused(StoreError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"The Idempotency-Key was sent before with a different request, which created the job {job_id}. Send a new "
-            "key with a new request, and the same request with its own key."
+            f"The Idempotency-Key was sent before with other files, texts or options, which became the job {job_id}. "
+            "Send a new key with new work, and the same work with its own key."
         )
         self.job_id = job_id
 
@@ -180,8 +180,8 @@ class TooManyUnits(StoreError):
 
     def __init__(self, waiting: int, limit: int) -> None:
         super().__init__(
-            f"The jobs of this API key have {waiting} files and texts that are not done, and may have {limit} "
-            "(OCR_MAX_WAITING_UNITS) with those of this request. Try again when some are done, or send fewer."
+            f"The jobs of this API key have {waiting} files and texts that are not done, and may have {limit} with "
+            "those that were sent now (OCR_MAX_WAITING_UNITS). Try again when some are done, or send fewer."
         )
         self.waiting = waiting
         self.limit = limit

@@ -115,6 +115,8 @@ def test_the_document_shows_json_that_works(service: RunningService, hub: Hub, p
     answer = service.client.post(path, content=body, headers={"content-type": "application/json"}, timeout=110)
 
     assert answer.status_code == status, answer.text
+    if location := answer.headers.get("location"):  # the job downloads its images after the answer
+        eventually(lambda: service.client.get(location).json()["state"] == "succeeded")
 
 
 @pytest.mark.parametrize("path", ["/ocr", "/ai/table"])
