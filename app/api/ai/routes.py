@@ -57,10 +57,7 @@ async def _answerer(
     webhook: Annotated[WebhookUrl, Query(description=WEBHOOK)] = None,
     priority: Annotated[
         InlineEnum[Priority],
-        Query(
-            description="The class of the job, if the answer is one: texts of `high` jobs are done before those of "
-            "`normal` ones, and those before `low` ones."
-        ),
+        Query(description="The class of a job: texts of `high` jobs are done first, those of `low` ones last."),
     ] = Priority.NORMAL,
 ) -> Callable[[Processor, TextsIn], Awaitable[AiOut | Response]]:
     """Return the function that answers a request of `/ai`: with the results, or at once with a job."""

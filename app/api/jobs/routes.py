@@ -23,9 +23,9 @@ from app.api.http.negotiation import best_or_first
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
 from app.api.http.schema import DamagedRecordOut, InlineEnum
+from app.api.jobs.former_results import former_results
 from app.api.jobs.long_poll import JobQuery, JobWatcherDep, finished_or_latest
 from app.api.jobs.result_stream import ResultStream
-from app.api.jobs.results_file import ResultsFile
 from app.api.jobs.schemas import JobListOut, JobOut
 from app.api.jobs.stream import JSON_LINES, SSE, STREAMS, LastEventId, Records, follow
 from app.api.jobs.unit_results import ResultsQuery, UnitResults
@@ -35,7 +35,6 @@ from app.jobs.held_job import DONE
 from app.jobs.records import JOB_ID as JOB_ID_FORM
 from app.jobs.records import Job, JobState
 from app.store import Store
-from app.store.records.forms import RecordDamaged
 
 JobId = Annotated[str, Path(description="The job's id, from its `Location`.", examples=[JOB_ID])]
 JOB_ERRORS = (errors.JobNotFound, errors.StoreUnavailable)
@@ -211,7 +210,8 @@ async def get_job_results(
     """
     assert kind.results  # noqa: S101 - kinds without results have no such route
     if job.units is None:
-        return await _former_results(job, jobs)
+        former = await to_thread.run_sync(former_results, jobs, job, kind.results.page)
+        return Response(former, media_type=JSON)
     media_type = best_or_first((JSON, JSON_LINES, SSE), request.headers.getlist("accept"))
     if media_type != JSON:
         after = query.cursor or 0
@@ -222,16 +222,6 @@ async def get_job_results(
         return ResultStream(request, jobs, watcher, kind.results, media_type).answer(job, after)
     page = await to_thread.run_sync(kind.results.answer, jobs, job, query)
     return Response(await to_thread.run_sync(page.model_dump_json), media_type=JSON)
-
-
-async def _former_results(job: Job, jobs: Jobs) -> Response:
-    """Return the results of a job of a version that wrote them at the end of the job, all together."""
-    if job.state is not JobState.SUCCEEDED:
-        raise errors.JobWithoutResults(job.id, job.state)
-    try:
-        return await to_thread.run_sync(ResultsFile, jobs.result_file(job.id))
-    except (FileNotFoundError, RecordDamaged):  # the job is being removed, or its results are not a regular file
-        raise errors.JobNotFound(job.id) from None
 
 
 class JobRoute(NamedTuple):

@@ -17,10 +17,7 @@ from app.webhooks.targets import WebhookRefused, WebhookTargets
 
 WebhookUrl = str | SkipJsonSchema[None]
 """The URL of a webhook, as a request gives it. `WebhookTargets.checked` says whether it is allowed."""
-WEBHOOK = (
-    "A URL below one of `OCR_WEBHOOK_ALLOWED_URLS`. The end of the job is sent to it in a signed POST, again and again "
-    "until the receiver answers 2xx."
-)
+WEBHOOK = "A URL below one of `OCR_WEBHOOK_ALLOWED_URLS`, to which the end of the job is sent."
 """The description of the option `webhook`."""
 MAX_EVENT_BYTES = 256 << 10
 """An event of a job with more bytes of JSON than this has no result: the receiver gets it from the job."""

@@ -60,8 +60,7 @@ class ReadingQuery(ImageQuery):
 
     webhook: Annotated[WebhookUrl, Field(description=WEBHOOK)] = None
     priority: InlineEnum[Priority] = Priority.NORMAL
-    """The class of the job, if the answer is one: files of `high` jobs are read before those of `normal` ones, and
-    those before `low` ones."""
+    """The class of a job: files of `high` jobs are read first, those of `low` ones last."""
 
     def to_options(self, save_as: str | None) -> RecognitionOptions:
         """Return the engine's options. `save_as` is the engine's name of the document format to write, or None."""
