@@ -12,6 +12,7 @@ import pytest
 
 from app import __version__
 from app.engine.process.memory_limits import share_of_container
+from app.jobs.units.unit_runner import Lanes
 from app.settings import Settings
 from tests.deploy.files import (
     KUBERNETES,
@@ -190,14 +191,17 @@ def test_the_memory_is_enough_for_the_largest_page(site: list[Any], monkeypatch:
 def test_the_scratch_volume_holds_what_the_settings_allow(site: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A pod is never evicted for its scratch files: its limits are at least what the settings allow.
 
-    That is the files of a job in each place of the queue, and the pages of one call, in RGB without compression.
+    That is the file of each place in the queue, the files of the units of jobs that a service works on, and the pages of
+    one call, in RGB without compression. The other files of jobs are on the volume of the model folder.
     """
     settings, pod = settings_of(site, monkeypatch), pod_of(site)
-    jobs_bytes = (settings.engine_queue_size + 1) * settings.max_image_files * settings.max_image_bytes
+    lanes = Lanes()
+    files = settings.engine_queue_size + 1 + lanes.local + lanes.downloads
+    files_bytes = files * settings.max_image_bytes
     pages_bytes = settings.max_image_pages * settings.max_image_pixels * 3
     state = next(volume for volume in pod["volumes"] if volume["name"] == "state")
     limit_bytes = memory_bytes(state["emptyDir"]["sizeLimit"])
-    assert limit_bytes >= jobs_bytes + pages_bytes
+    assert limit_bytes >= files_bytes + pages_bytes
     assert memory_bytes(pod["containers"][0]["resources"]["limits"]["ephemeral-storage"]) > limit_bytes
 
 

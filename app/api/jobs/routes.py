@@ -39,10 +39,8 @@ from app.store import Store
 JobId = Annotated[str, Path(description="The job's id, from its `Location`.", examples=[JOB_ID])]
 JOB_ERRORS = (errors.JobNotFound, errors.StoreUnavailable)
 MAX_CURSOR_DIGITS = 12
-STREAMED_RESULTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {media_type: {"schema": {"type": "string"}} for media_type in (JSON_LINES, SSE)}},
-    204: STREAMS[204],
-}
+STREAMED_RESULTS: dict[int | str, dict[str, Any]] = {204: STREAMS[204]}
+"""The streams are no media types of the document: a generated function would no longer return a page."""
 CANCELLING: dict[int | str, dict[str, Any]] = {
     202: {"model": JobOut, "description": "The job, which the service that runs it will cancel."}
 }

@@ -99,6 +99,8 @@ _EVENT = {
 _ENDED = {
     "post": {
         "summary": "A job has ended",
+        "operationId": "job_ended",
+        "security": [],
         "description": "A CloudEvent, signed as Standard Webhooks are.",
         "requestBody": {"required": True, "content": {CLOUD_EVENT: {"schema": _EVENT}}},
         "responses": {
