@@ -191,8 +191,8 @@ def test_the_memory_is_enough_for_the_largest_page(site: list[Any], monkeypatch:
 def test_the_scratch_volume_holds_what_the_settings_allow(site: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A pod is never evicted for its scratch files: its limits are at least what the settings allow.
 
-    That is the file of each place in the queue, the files of the units of jobs that a service works on, and the pages of
-    one call, in RGB without compression. The other files of jobs are on the volume of the model folder.
+    That is the file of each place in the queue, the files of the units of jobs that a service works on, and the pages
+    of one call, in RGB without compression. The other files of jobs are on the volume of the model folder.
     """
     settings, pod = settings_of(site, monkeypatch), pod_of(site)
     lanes = Lanes()

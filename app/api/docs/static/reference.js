@@ -6,6 +6,7 @@
   const dark = {
     colors: {
       primary: { main: "#86efac" },
+      gray: { 50: "#1f2937", 100: "#1f2937" },
       text: { primary: "#e5e7eb", secondary: "#cbd5e1" },
       border: { dark: "#4b5563", light: "#374151" },
       responses: { success: { color: "#86efac" }, redirect: { color: "#fcd34d" }, error: { color: "#fca5a5" } },
