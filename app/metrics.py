@@ -239,7 +239,7 @@ def _count_pulls(registry: CollectorRegistry) -> Handlers:
 
 
 def _count_webhooks(registry: CollectorRegistry) -> Handlers:
-    attempts = _counter(registry, "ocr_webhook_attempts", "Attempts to send webhooks, by what came of them.", "outcome")
+    attempts = _counter(registry, "ocr_webhook_attempts", "Attempts to send webhooks, by outcome.", "outcome")
     events = {
         EventName.WEBHOOK_DELIVERED: "delivered",
         EventName.WEBHOOK_RETRIED: "retried",

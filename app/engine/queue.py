@@ -25,7 +25,7 @@ CALLER: ContextVar[str] = ContextVar("CALLER", default="")
 """The name of the API key of the request that takes a place in the queue. All callers without a key count as one
 key."""
 JOB: ContextVar[str | None] = ContextVar("JOB", default=None)
-"""The id of the job that takes turns. Whoever runs a job sets it; None for a request's own turns."""
+"""The id of the job that takes turns. The runner of a job sets it; None for a turn of a request."""
 UNIT_PATIENCE_SECONDS = 20.0
 """How long, in seconds, a unit of a job lets requests go first. After that it has its turn like a request."""
 IsDeferred = Callable[[], bool]

@@ -1,24 +1,20 @@
 """Runs the resumable jobs of one kind: new jobs, and jobs whose runner died, in this or another service."""
 
-import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-import anyio
-from anyio import CancelScope, to_thread
+from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from app.errors import StoreError
 from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
+from app.jobs.poll_loop import PollLoop
 from app.jobs.records import Job
 from app.jobs.slots import Slot, Slots
 
 MOST_WAITING = 32
 """How many jobs that this service has taken may wait for a slot. It leaves further jobs to other services."""
-POLL_INTERVAL_SECONDS = 1.0
-"""The pause, in seconds, between two looks for jobs that no process runs."""
 
 
 class JobAdopter:
@@ -55,31 +51,19 @@ class JobAdopter:
         self._groups = Counter[str]()
         self._slots = Slots(at_once, self.wake)
         self._most = at_once + MOST_WAITING
-        self._scope = CancelScope()
-        self._is_stopping = False
-        self._wake = asyncio.Event()
+        self._loop = PollLoop(self._take_some)
 
     async def run(self) -> None:
         """Take jobs and run them until `stop` is called. May be called again after an exception."""
-        self._scope = CancelScope()
-        if self._is_stopping:
-            return
-        with self._scope:
-            async with anyio.create_task_group() as tasks:
-                while True:
-                    self._wake.clear()
-                    await self._take_some(tasks)
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), POLL_INTERVAL_SECONDS)
+        await self._loop.run()
 
     def wake(self) -> None:
         """Look for jobs now."""
-        self._wake.set()
+        self._loop.wake()
 
     def stop(self) -> None:
         """Interrupt the running jobs and leave them unfinished, so that any service on the folder can continue them."""
-        self._is_stopping = True
-        self._scope.cancel()
+        self._loop.stop()
 
     async def _take_some(self, tasks: TaskGroup) -> None:
         # If the model folder is missing, there are no jobs to take; requests for models report the reason.

@@ -23,7 +23,7 @@ LONGEST_PAUSE_SECONDS = 3600.0
 LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 """The longest pause that a receiver may ask for, in seconds."""
 DAMAGED_PAUSE_SECONDS = 60.0
-"""The pause, in seconds, after which a damaged record is read again: somebody may have removed it."""
+"""The pause, in seconds, after which a damaged record is read again, because it may have been removed or replaced."""
 STRAY_SECONDS = 3600.0
 """The age at which a sweep removes a file that belongs to no job, in seconds."""
 

@@ -22,7 +22,7 @@ class Files:
     """The files of one request, written one after another."""
 
     def __init__(self, path_of: Callable[[int], Path], max_bytes: int, most_files: int, password: str | None) -> None:
-        """`path_of` returns the path of a file that is to be created; the files are numbered from 0."""
+        """`path_of` returns the path for the file with a number, counted from 0."""
         self.images: list[Image] = []
         self.most_files = most_files
         self._path_of = path_of

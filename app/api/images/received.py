@@ -34,7 +34,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The images, or their URLs, and the options that a request has sent. Whoever received it removes the files."""
+    """The images, or their URLs, and the options that a request has sent. The receiver removes the files."""
 
     folder: Path
     """The folder of the files."""

@@ -1,7 +1,7 @@
 """A job's log: an append-only file that says what was done with each unit, and whether the job has ended.
 
 The log decides; the job's record only shows. An appended file is safe to read on every file system: a machine may see
-an older state of it, but never another file. Whoever appends holds the job's lock and has read the log to its end.
+an older state of it, but never another file. A process that appends holds the job's lock and has read the whole log.
 """
 
 import contextlib

@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 from app.engine.queue import CALLER, JOB
 from app.errors import JobNotFound, ServiceError, StoreError, UnitAbandoned
 from app.events import EventName, OnEvent
+from app.jobs.poll_loop import PollLoop
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
 from app.jobs.recording import until_written
 from app.jobs.records import Job
@@ -24,8 +25,6 @@ from app.jobs.units.unit_order import UnitOrder
 from app.store.records.forms import RecordDamaged
 from app.tracing import Attributes, linked_span
 
-POLL_INTERVAL_SECONDS = 1.0
-"""The pause, in seconds, between two looks for units that no service works on."""
 NOT_NOW_SECONDS = 5.0
 """The pause, in seconds, after a unit was given back because the engine or the folder is not available."""
 MAX_ATTEMPTS = 3
@@ -89,40 +88,28 @@ class UnitRunner:
         self._lanes = lanes or Lanes()
         self._running = Counter[bool]()
         """How many units are worked on, by whether they are downloaded first."""
-        self._scope = CancelScope()
-        self._is_stopping = False
-        self._wake = asyncio.Event()
+        self._loop = PollLoop(self._claim_some)
 
     async def run(self) -> None:
         """Work on units until `stop` is called. May be called again after an exception."""
-        self._scope = CancelScope()
-        if self._is_stopping:
-            return
-        with self._scope:
-            async with anyio.create_task_group() as tasks:
-                while True:
-                    self._wake.clear()
-                    pause = await self._claim_some(tasks)
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), pause)
+        await self._loop.run()
 
     def wake(self) -> None:
         """Look for units now, because a job was created."""
         self._order.look_again()
-        self._wake.set()
+        self._loop.wake()
 
     def stop(self) -> None:
         """Give the units back, so that any service on the folder can work on them."""
-        self._is_stopping = True
-        self._scope.cancel()
+        self._loop.stop()
 
     @property
     def running(self) -> int:
         """How many units this service works on."""
         return self._running.total()
 
-    async def _claim_some(self, tasks: TaskGroup) -> float:
-        """Claim units while this service may work on more, and return the seconds until the next look."""
+    async def _claim_some(self, tasks: TaskGroup) -> None:
+        """Claim units while this service may work on more, and start the work on them."""
         try:
             while kinds := self._free_kinds():
                 with CancelScope(shield=True):  # otherwise a claim that was made just now could get lost
@@ -135,7 +122,6 @@ class UnitRunner:
             pass  # without the folder there are no units; requests report the reason
         except Exception as exc:  # noqa: BLE001 - units are looked for again at the next poll
             self._on_event(EventName.SERVICE_PART_RESTARTED, {"part": "jobs", "exc_info": exc})
-        return POLL_INTERVAL_SECONDS
 
     def _free_kinds(self) -> Callable[[Job], bool] | None:
         """Return a function that says whether this service may work on one more unit of a job now; None if on none."""
@@ -164,7 +150,7 @@ class UnitRunner:
             with CancelScope(shield=True):
                 await to_thread.run_sync(claim.release)
             self._running[claim.job.is_downloaded] -= 1
-            self._wake.set()
+            self._loop.wake()
 
     async def _work(self, claim: Claim) -> Outcome | None:
         """Work on a unit and append its outcome. Return None if there is none."""
