@@ -49,7 +49,7 @@ def test_each_operation_with_a_webhook_has_the_callback() -> None:
         for path, methods in document["paths"].items():
             for operation in methods.values():
                 for callback in operation.get("callbacks", {}).values():
-                    (expression,) = components["callbacks"][callback["$ref"].rpartition("/")[2]]
+                    (expression,) = callback
                     places[path] = expression
         by_query = ("/ai/keywords", "/ai/query", "/ai/spell-check", "/ocr", "/ocr/jobs")
         assert places == dict.fromkeys(by_query, "{$request.query.webhook}") | {"/pulls": "{$request.body#/webhook}"}

@@ -103,18 +103,18 @@ class TextJobResultOut(TextResultOut):
     """The result of one text of a job."""
 
     index: NonNegativeInt
-    """The place of the text in the request, counted from 0."""
+    """The place of the item in the request, counted from 0."""
 
 
 class TextJobResultsOut(Schema):
     """One page of the results of a job's texts."""
 
     processor: Processor
-    """The processor that is used."""
+    """The processor that was used."""
     model: str
-    """The model that was chosen when the job was created."""
+    """The model that was used."""
     failed_count: NonNegativeInt
-    """How many texts have an error so far."""
+    """How many items of the job have failed so far."""
     results: list[TextJobResultOut]
     """The results of this page, in the order of the request."""
     next_cursor: NonNegativeInt | None

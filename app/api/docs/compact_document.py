@@ -83,7 +83,7 @@ def _without_examples(responses: dict[str, dict[str, Any]]) -> None:
 
 
 def _without_words_about_answers(schemas: dict[str, Any]) -> None:
-    """Remove from the schemas of answers their examples, and that no number is negative.
+    """Remove from the schemas of answers their examples, and that numbers are not negative or not 0.
 
     Also remove the description of a schema as a whole: its name and the operations that answer with it say the same.
     """
@@ -94,8 +94,10 @@ def _without_words_about_answers(schemas: dict[str, Any]) -> None:
         if name.endswith("Out"):
             schema.pop("description", None)
         for member in schema.get("properties", {}).values():
-            if member.get("minimum") == 0:
-                del member["minimum"]
+            for values in (member, member.get("items", {})):
+                for bound in ("minimum", "exclusiveMinimum"):
+                    if values.get(bound) == 0:
+                        del values[bound]
 
 
 def _without_repeated_descriptions(operation: dict[str, Any], shared: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from app.api.examples import jobs
 from app.api.http.auth import SECURITY_SCHEME
 from app.api.http.keys import Scope
 from app.api.http.problem_types import Problem
-from app.api.jobs.webhooks import CALLBACKS, PATH_ITEMS
+from app.api.jobs.webhooks import PATH_ITEMS
 
 CONTACT = {"name": "The maintainers of ocr-model-service"}
 
@@ -57,7 +57,7 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     components = document["components"]
     components["securitySchemes"] = SECURITY_SCHEME
     components["headers"] = {}
-    components |= {"callbacks": CALLBACKS, "pathItems": PATH_ITEMS}
+    components |= {"pathItems": PATH_ITEMS}
     schemas = components["schemas"]
     for tag in document["tags"]:
         # Not as externalDocs, whose URL must be absolute for some tools.

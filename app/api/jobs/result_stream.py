@@ -11,13 +11,33 @@ from fastapi.responses import Response
 from fastapi.sse import format_sse_event
 
 from app.api.jobs.long_poll import next_record
-from app.api.jobs.stream import KEEP_ALIVE, KEEP_ALIVE_SECONDS, RETRY_MILLISECONDS, SSE, STREAM_HEADERS, Records
+from app.api.jobs.stream import (
+    JSON_LINES,
+    KEEP_ALIVE,
+    KEEP_ALIVE_SECONDS,
+    RETRY_MILLISECONDS,
+    SSE,
+    STREAM_HEADERS,
+    STREAMS,
+    Records,
+)
 from app.api.jobs.unit_results import UnitResults
 from app.errors import JobNotFound
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.watcher import JobWatcher
 
+_RESULT = '{"index":0,"text":"The quick brown fox","diff":null,"uncorrected_lines":[],"error":null}'
+RESULT_STREAMS: dict[int | str, dict[str, Any]] = {
+    # Text, as the stream of a job's records: a generated client would parse a schema of results as one document.
+    200: {
+        "content": {
+            JSON_LINES: {"schema": {"type": "string"}, "example": f"{_RESULT}\n"},
+            SSE: {"schema": {"type": "string"}, "example": format_sse_event(data_str=_RESULT, id="1").decode()},
+        }
+    },
+    204: STREAMS[204],
+}
 PAGE = 100
 """How many results are read at once."""
 

@@ -25,10 +25,10 @@ from app.api.http.request_errors import CallerGone
 from app.api.http.schema import DamagedRecordOut, InlineEnum
 from app.api.jobs.former_results import former_results
 from app.api.jobs.long_poll import JobQuery, JobWatcherDep, finished_or_latest
-from app.api.jobs.result_stream import ResultStream
+from app.api.jobs.result_stream import RESULT_STREAMS, ResultStream
 from app.api.jobs.schemas import JobListOut, JobOut
 from app.api.jobs.stream import JSON_LINES, SSE, STREAMS, LastEventId, Records, follow
-from app.api.jobs.unit_results import ResultsQuery, UnitResults
+from app.api.jobs.unit_results import ResultsQuery, ResultsStreamQuery, UnitResults
 from app.api.jobs.webhooks import DescribeJobDep
 from app.jobs.folder import Jobs
 from app.jobs.held_job import DONE
@@ -39,8 +39,6 @@ from app.store import Store
 JobId = Annotated[str, Path(description="The job's id, from its `Location`.", examples=[JOB_ID])]
 JOB_ERRORS = (errors.JobNotFound, errors.StoreUnavailable)
 MAX_CURSOR_DIGITS = 12
-STREAMED_RESULTS: dict[int | str, dict[str, Any]] = {204: STREAMS[204]}
-"""The streams are no media types of the document: a generated function would no longer return a page."""
 CANCELLING: dict[int | str, dict[str, Any]] = {
     202: {"model": JobOut, "description": "The job, which the service that runs it will cancel."}
 }
@@ -190,36 +188,48 @@ async def stream_job_events(
 
 
 async def get_job_results(
-    request: Request,
-    job: JobDep,
-    kind: JobKindDep,
-    jobs: JobsDep,
-    watcher: JobWatcherDep,
-    query: Annotated[ResultsQuery, Query()],
-    last_event_id: LastEventId = None,
+    job: JobDep, kind: JobKindDep, jobs: JobsDep, query: Annotated[ResultsQuery, Query()]
 ) -> Response:
     """Get the results that are there, while the job runs and after it: of each item its result or its problem.
 
     Each result has the item's `index`. The results of a page are in the order of the items; pages follow one another in
     the order in which the results were completed. While the job runs, `next_cursor` is the place of the next result.
-
-    With `Accept: application/x-ndjson` or `text/event-stream` the answer is a stream of the results until the job has
-    ended, one a line or an event, from `cursor` or `Last-Event-ID` on; both count the results that the caller has.
     """
-    assert kind.results  # noqa: S101 - kinds without results have no such route
+    results = _results_of(kind)
     if job.units is None:
-        former = await to_thread.run_sync(former_results, jobs, job, kind.results.page)
-        return Response(former, media_type=JSON)
-    media_type = best_or_first((JSON, JSON_LINES, SSE), request.headers.getlist("accept"))
-    if media_type != JSON:
-        after = query.cursor or 0
-        if last_event_id and last_event_id.isascii() and last_event_id.isdecimal():
-            after = int(last_event_id[:MAX_CURSOR_DIGITS])
-            if job.is_finished and after >= job.progress.done:
-                return Response(status_code=204, headers={"cache-control": "no-cache"})
-        return ResultStream(request, jobs, watcher, kind.results, media_type).answer(job, after)
-    page = await to_thread.run_sync(kind.results.answer, jobs, job, query)
+        return Response(await to_thread.run_sync(former_results, jobs, job, results.page), media_type=JSON)
+    page = await to_thread.run_sync(results.answer, jobs, job, query)
     return Response(await to_thread.run_sync(page.model_dump_json), media_type=JSON)
+
+
+async def stream_job_results(
+    request: Request,
+    job: JobDep,
+    kind: JobKindDep,
+    jobs: JobsDep,
+    watcher: JobWatcherDep,
+    query: Annotated[ResultsStreamQuery, Query()],
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Stream the results as they are completed, until the job has ended.
+
+    `Accept: text/event-stream` requests server-sent events; any other value gets JSON lines. The id of an event, and
+    `cursor`, count the results that the caller has. A job that a former version ran has no stream.
+    """
+    if job.units is None:
+        raise errors.JobWithoutResults(job.id, job.state)
+    media_type = best_or_first((JSON_LINES, SSE), request.headers.getlist("accept"))
+    after = query.cursor
+    if media_type == SSE and last_event_id and last_event_id.isascii() and last_event_id.isdecimal():
+        after = int(last_event_id[:MAX_CURSOR_DIGITS])
+        if job.is_finished and after >= job.progress.done:
+            return Response(status_code=204, headers={"cache-control": "no-cache"})
+    return ResultStream(request, jobs, watcher, _results_of(kind), media_type).answer(job, after)
+
+
+def _results_of(kind: JobKind) -> UnitResults[Any]:
+    assert kind.results  # noqa: S101 - kinds without results have no routes for them
+    return kind.results
 
 
 class JobRoute(NamedTuple):
@@ -281,17 +291,30 @@ RESULTS = JobRoute(
     "Get a {noun}'s results",
     {
         "response_description": "A page of results.",
-        "responses": STREAMED_RESULTS | problems(*JOB_ERRORS, errors.JobWithoutResults, RequestValidationError),
+        "responses": problems(*JOB_ERRORS, errors.JobWithoutResults, RequestValidationError),
+    },
+)
+
+RESULTS_STREAM = JobRoute(
+    "GET",
+    "/{job_id}/results/events",
+    stream_job_results,
+    "stream_{slug}_results",
+    "Stream a {noun}'s results",
+    {
+        "response_class": Records,
+        "response_description": "The results, one a line or an event.",
+        "responses": RESULT_STREAMS | problems(*JOB_ERRORS, errors.JobWithoutResults, RequestValidationError),
     },
 )
 
 
 def job_routes(kind: JobKind) -> APIRouter:
-    """Return the routes of a kind of job. RESULTS is left out if this kind writes no file of results."""
+    """Return the routes of a kind of job; those of results only if the jobs of this kind are made of units."""
     router = APIRouter(tags=[kind.tag], route_class=GuardedRoute, dependencies=[Depends(kind.bind)])
     words = {"noun": kind.noun, "slug": kind.noun.replace(" ", "_")}
-    for route in (LIST, GET, CANCEL, STREAM, RESULTS):
-        if route is RESULTS and not kind.results:
+    for route in (LIST, GET, CANCEL, STREAM, RESULTS, RESULTS_STREAM):
+        if (route is RESULTS or route is RESULTS_STREAM) and not kind.results:
             continue
         options = route.options | ({"response_model": kind.results.page} if route is RESULTS and kind.results else {})
         description = inspect.getdoc(route.endpoint) or ""

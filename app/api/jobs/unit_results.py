@@ -28,6 +28,15 @@ class ResultsQuery(BaseModel):
     """The `next_cursor` of the previous page. The results are in the order of their completion across pages."""
 
 
+class ResultsStreamQuery(BaseModel):
+    """The parameters of a stream of results."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    cursor: int = Field(default=0, ge=0, le=1 << 40)
+    """How many results the caller has; the stream begins after them."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResultPage(Generic[Item]):
     """Some results of a job, in the order in which they were completed."""

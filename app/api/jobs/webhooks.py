@@ -105,16 +105,14 @@ _ENDED = {
         "requestBody": {"required": True, "content": {CLOUD_EVENT: {"schema": _EVENT}}},
         "responses": {
             "2XX": {"description": "The event has arrived."},
-            "default": {"description": "It is sent again later, but after a 410 never."},
+            "default": {"description": "Sent again later."},
         },
     }
 }
 PATH_ITEMS = {"jobEnded": _ENDED}
 """The path items of the OpenAPI document's components."""
-CALLBACKS = {
-    place: {expression: {"$ref": "#/components/pathItems/jobEnded"}}
-    for place, expression in (("body", "{$request.body#/webhook}"), ("query", "{$request.query.webhook}"))
-}
-"""The callbacks of the OpenAPI document's components."""
-BY_BODY, BY_QUERY = ({"callbacks": {"jobEnded": {"$ref": f"#/components/callbacks/{place}"}}} for place in CALLBACKS)
+BY_BODY, BY_QUERY = (
+    {"callbacks": {"jobEnded": {expression: {"$ref": "#/components/pathItems/jobEnded"}}}}
+    for expression in ("{$request.body#/webhook}", "{$request.query.webhook}")
+)
 """What operations add that take a webhook in their JSON body, and in their query."""

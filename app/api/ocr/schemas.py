@@ -120,7 +120,7 @@ class FileResultOut(Schema):
     """The result of one file of a job."""
 
     index: NonNegativeInt
-    """The place of the file in the request, counted from 0."""
+    """The place of the item in the request, counted from 0."""
     name: str | None
     """The name of the file in the form, or null."""
     recognition: RecognitionOut | None
@@ -133,7 +133,7 @@ class RecognitionsOut(Schema):
     """One page of the results of a job's files."""
 
     failed_count: NonNegativeInt
-    """How many files have an error so far."""
+    """How many items of the job have failed so far."""
     results: list[FileResultOut]
     """The results of this page, in the order of the request."""
     next_cursor: NonNegativeInt | None

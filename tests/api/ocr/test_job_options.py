@@ -166,15 +166,15 @@ def test_results_are_streamed_while_the_job_runs(service: RunningService, tmp_pa
     lines = {"accept": "application/x-ndjson"}
     events = {"accept": "text/event-stream"}
 
-    with service.client.stream("GET", f"{location}/results", headers=lines) as stream:
+    with service.client.stream("GET", f"{location}/results/events", headers=lines) as stream:
         each = filter(None, stream.iter_lines())
         assert json.loads(next(each))["index"] == 0
         gate.touch()
         assert [json.loads(line)["index"] for line in each] == [1, 2]
-    sent = service.client.get(f"{location}/results", headers=events).text
+    sent = service.client.get(f"{location}/results/events", headers=events).text
     ids = [line[4:] for line in sent.splitlines() if line.startswith("id: ")]
-    rest = service.client.get(f"{location}/results", headers=events | {"last-event-id": "2"}).text
-    after = service.client.get(f"{location}/results", headers=events | {"last-event-id": "3"})
+    rest = service.client.get(f"{location}/results/events", headers=events | {"last-event-id": "2"}).text
+    after = service.client.get(f"{location}/results/events", headers=events | {"last-event-id": "3"})
 
     assert ids == ["1", "2", "3"]
     assert [json.loads(line[6:])["index"] for line in rest.splitlines() if line.startswith("data: ")] == [2]
