@@ -14,7 +14,7 @@ from tests.cli.test_models import run
 from tests.conftest import Serve
 from tests.support.hub import Fault, Hub, running_hub
 from tests.support.service import ECHO, ROOT
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, file_sizes
 
 CONTENT = b"model" * 1000
 
@@ -121,7 +121,7 @@ def test_a_command_continues_after_ctrl_c(folder: Path, hub: Hub) -> None:
     environment = {"OCR_MODELS_DIR": str(folder), "OCR_HUB_ENDPOINT": hub.url}
     with subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.PIPE) as running:
         staging = folder / ".store/staging"
-        eventually(lambda: any(path.stat().st_size == 1 << 17 for path in staging.glob("*.part")), within=60)
+        eventually(lambda: 1 << 17 in file_sizes(staging, "*.part"), within=60)
         running.send_signal(signal.SIGINT)
         assert running.wait(timeout=120) == 130
 

@@ -6,6 +6,7 @@ nor does time that the hypervisor gave to other machines.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -67,6 +68,15 @@ def eventually(probe: Callable[[], T | Literal[False] | None], *, within: float 
         assert not deadline.is_over, f"not within {within} s: {probe}"
         time.sleep(STEP_SECONDS)
     return answer
+
+
+def file_sizes(folder: Path, pattern: str = "*") -> list[int]:
+    """Return the sizes of the files in a folder that others change meanwhile. A file that is removed is left out."""
+    sizes = list[int]()
+    for path in folder.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+    return sizes
 
 
 async def eventually_async(probe: Callable[[], T | Literal[False] | None], *, within: float = USUAL_SECONDS) -> T:

@@ -13,7 +13,7 @@ from tests.conftest import Serve
 from tests.support.clients.answers import problem_of
 from tests.support.hub import Fault, Hub
 from tests.support.service import RunningService
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, file_sizes
 
 NAME = "aspose-ocr-cyrillic-v1"
 FILE = f"/ocr/{NAME}.ocr"
@@ -73,7 +73,7 @@ def test_another_service_continues_the_pull_of_a_killed_one(start: Serve, site: 
     first = start(**settings)
     request_resource(first)
     staging = first.models_dir / ".store/staging"
-    eventually(lambda: any(path.stat().st_size >= CUT for path in staging.iterdir()), within=60)
+    eventually(lambda: any(size >= CUT for size in file_sizes(staging)), within=60)
     first.stop(signal.SIGKILL)
 
     second = start(**settings)

@@ -13,7 +13,7 @@ from tests.support.clients.tus import CHUNK, append, begun, offset_of
 from tests.support.hub import Fault, Hub, running_hub
 from tests.support.mounts import mount, removable_disk, seen_by, small_disk
 from tests.support.service import ECHO, RunningService
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, file_sizes
 
 MIB = 1 << 20
 CONTENT = hashlib.shake_128(b"a model").digest(12 * MIB)
@@ -91,7 +91,7 @@ def test_an_unmounted_disk_delays_a_pull(serve: Serve, hub: Hub, tmp_path: Path)
 
     fault.gate.set()
 
-    eventually(lambda: [part.stat().st_size for part in staging.glob("*.part")] == [len(CONTENT)])
+    eventually(lambda: file_sizes(staging, "*.part") == [len(CONTENT)])
     assert service.client.get(path).status_code == 503
     mount_again(service, tmp_path)
     assert finished(service, path)["state"] == "succeeded"
