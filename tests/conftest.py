@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from tests.support.deployed.postgres import Postgres, is_installed
 from tests.support.service import ECHO, RunningService
 
 Serve = Callable[..., RunningService]
@@ -88,6 +89,21 @@ def shared_replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[R
 def replicas(shared_replicas: list[RunningService]) -> list[RunningService]:
     """Return the two shared services, with an empty folder. `serve(replicas[0].folder, ...)` starts a third."""
     return [each.clear().wait_until_ready() for each in shared_replicas]
+
+
+@pytest.fixture(scope="session")
+def shared_postgres() -> Iterator[Postgres]:
+    """Run one server of PostgreSQL for all tests of this process, which none of them stops. Tests use `database`."""
+    if not is_installed():
+        pytest.skip("postgresql is not installed; .ci/run installs it")
+    with Postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def database(shared_postgres: Postgres) -> str:
+    """Return the URL of a new, empty database. A test that stops or kills the server starts its own `Postgres`."""
+    return shared_postgres.new_database()
 
 
 @pytest.fixture
