@@ -22,6 +22,7 @@ ServiceError
 │  ├─ IdempotencyKeyReused   the Idempotency-Key was sent before with a different request
 │  ├─ TooManyUnits           the jobs of one API key have too many unfinished files and texts
 │  ├─ UnitAbandoned          several services ended while they worked on a file or text of a job
+│  ├─ UnitDamaged            the description of a file or text of a job cannot be read
 │  ├─ JobWithoutResults      the job has not succeeded
 │  ├─ PartialNotFound        no such unfinished upload or pull
 │  ├─ PartialBusy            another request or process is writing the upload or pull
@@ -132,6 +133,7 @@ from app.errors.store import (
     TooManyUnits,
     TrashEntryNotFound,
     UnitAbandoned,
+    UnitDamaged,
 )
 
 UNWRITABLE = (StoreReadOnly, StoreDenied, StoreUnsafe, LookupStale)
@@ -198,6 +200,7 @@ __all__ = [
     "TooManyUnits",
     "TrashEntryNotFound",
     "UnitAbandoned",
+    "UnitDamaged",
     "UnknownLanguage",
     "UnreadableImage",
     "UnsupportedImage",

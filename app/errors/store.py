@@ -198,6 +198,16 @@ class UnitAbandoned(StoreError):
         self.times = times
 
 
+class UnitDamaged(StoreError):
+    """The description of one file or text of a job, in the job's folder, cannot be read."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The description of this file or text in the model folder is damaged: {reason}. Send it again in a new "
+            "job, and look for what changes files below .store/jobs or for a disk that loses data."
+        )
+
+
 class JobWithoutResults(StoreError):
     """The job has no results: it has not finished, has failed, or was cancelled."""
 

@@ -56,6 +56,8 @@ class Claim:
     folder: JobFolder
     known: OpenJob
     lock: ExitStack
+    damage: str | None = None
+    """Why the unit's description cannot be read; None if it can. A damaged unit has no name, text or URL."""
 
     def release(self) -> None:
         """End the claim. If the unit has no result, any service may claim it."""
@@ -162,7 +164,8 @@ class UnitClaims:
                 known.claimed.discard(number)
                 lock.close()
                 return None
-            unit, task = _unit_at(known, number), _task_of(known)
+            line, task = _line_of(known, number), _task_of(known)
+            unit, damage = _unit_of(line)
             _check_results(known)
             if not self.understands(known.job, task):
                 raise RecordDamaged("a newer version of the service created it")
@@ -170,7 +173,16 @@ class UnitClaims:
             if is_first:
                 self._jobs.show(known)
             return Claim(
-                known.job, number, unit, task, log.attempts[number], is_first, known.folder, known, lock.pop_all()
+                known.job,
+                number,
+                unit,
+                task,
+                log.attempts[number],
+                is_first,
+                known.folder,
+                known,
+                lock.pop_all(),
+                damage,
             )
 
 
@@ -188,8 +200,16 @@ def _check_results(known: OpenJob) -> None:
         os.close(open_regular(known.folder.results, os.O_RDWR))
 
 
-def _unit_at(known: OpenJob, number: int) -> Unit:
-    """Return the description of a unit. Raises RecordDamaged and OSError."""
+def _unit_of(line: bytes) -> tuple[Unit, str | None]:
+    """Return the unit that a line describes, or an empty unit and what is wrong with the line."""
+    try:
+        return UNIT.parse(line), None
+    except RecordDamaged as exc:
+        return Unit(), str(exc)
+
+
+def _line_of(known: OpenJob, number: int) -> bytes:
+    """Return the line that describes a unit. Raises RecordDamaged and OSError."""
     try:
         descriptor = open_regular(known.folder.units)
     except FileNotFoundError:
@@ -206,4 +226,4 @@ def _unit_at(known: OpenJob, number: int) -> Unit:
         if number >= len(known.offsets):
             raise RecordDamaged(f"the list of its units has no unit {number}")
         file.seek(known.offsets[number])
-        return UNIT.parse(file.readline(MAX_UNIT_BYTES))
+        return file.readline(MAX_UNIT_BYTES)

@@ -14,7 +14,7 @@ from anyio import CancelScope, to_thread
 from anyio.abc import TaskGroup
 
 from app.engine.queue import CALLER, JOB
-from app.errors import JobNotFound, ServiceError, StoreError, UnitAbandoned
+from app.errors import JobNotFound, ServiceError, StoreError, UnitAbandoned, UnitDamaged
 from app.events import EventName, OnEvent
 from app.jobs.poll_loop import PollLoop
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
@@ -173,6 +173,8 @@ class UnitRunner:
         work = self._works[claim.job.kind]
         if claim.attempts > MAX_ATTEMPTS:
             return work.failed(claim, UnitAbandoned(claim.attempts - 1))
+        if claim.damage:
+            return work.failed(claim, UnitDamaged(claim.damage))
         outcome: Outcome | None = None
         is_deferred = False
 

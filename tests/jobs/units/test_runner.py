@@ -106,6 +106,23 @@ async def test_a_unit_that_ends_its_services_fails_alone(jobs: Jobs) -> None:
     assert f"{MAX_ATTEMPTS} times" in results_of(jobs, job)[0]["error"]
 
 
+@pytest.mark.parametrize("line", [b"garbage", b"", b"{}" * 9, b'{"text": 5}', b"\xff\xfe", b'{"text": "' + b"x" * 99])
+async def test_a_damaged_description_fails_one_unit_only(store: Store, jobs: Jobs, line: bytes) -> None:
+    """A unit whose line in the job's list of units cannot be read is not worked on; the units around it are."""
+    job = create(jobs, "a", "b", "c")
+    units = folder_of(store, job).units
+    lines = units.read_bytes().splitlines()
+    units.write_bytes(b"".join(each + b"\n" for each in (lines[0], line, lines[2])))
+    work = TestedWork()
+
+    async with running(jobs, work):
+        found = await eventually_async(ended(jobs, job))
+
+    assert (found.state, found.result) == (JobState.SUCCEEDED, {"failed_count": 1})
+    assert work.seen == [(job.id, 0), (job.id, 2)]
+    assert "is damaged" in results_of(jobs, job)[1]["error"]
+
+
 async def test_a_stopped_runner_gives_its_unit_back(store: Store, jobs: Jobs) -> None:
     """A service that stops loses no attempt of its unit, and another service goes on with it."""
     job, begun = create(jobs, "a"), asyncio.Event()
