@@ -79,7 +79,8 @@ def test_a_killed_command_blocks_nothing(services: list[RunningService], hold: H
 
     assert services[0].client.delete("/models/a.bin").status_code == 200
     assert held
-    eventually(lambda: not any(record.exists() for record in held), within=60)
+    # A sweep that took long on a busy machine is followed by a pause 20 times as long.
+    eventually(lambda: not any(record.exists() for record in held), within=180)
 
 
 def test_a_child_of_the_command_keeps_the_lease(services: list[RunningService], hold: Hold, tmp_path: Path) -> None:
