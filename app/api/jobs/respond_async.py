@@ -113,6 +113,7 @@ class PreferredJob:
             idempotency_key=self.idempotency_key,
         )
         job = await to_thread.run_sync(create, limiter=threads.changes)
+        await self.runner.queue.add(job)
         self.runner.wake()
         return job
 

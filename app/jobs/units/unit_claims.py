@@ -70,11 +70,12 @@ class UnitClaims:
 
     def __init__(self, jobs: OpenJobs) -> None:
         self._jobs = jobs
-        self.understands: Callable[[Job, Task], bool] = lambda *_: True
-        """Returns False for a job that a newer version created and this one does not understand."""
 
-    def claim(self, job: Job) -> Claim | None:
+    def claim(self, job: Job, understands: Callable[[Job, Task], bool] = lambda *_: True) -> Claim | None:
         """Claim the first unit of a job that has no result and that no process works on; None if there is none.
+
+        A job that `understands` returns False for, because a newer version created it, counts as one that cannot be
+        read.
 
         If a service was killed before it could end a job whose units all have results, or before it could write the
         end to the job's record, this is done here. Raises StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if
@@ -90,7 +91,7 @@ class UnitClaims:
                 raise RecordDamaged(f"it has more than {MAX_UNITS:,} units")
             while (lock := ExitStack()) and (number := self._lock_one(known, lock)) is not None:
                 try:
-                    claim = self._begin(known, number, lock)
+                    claim = self._begin(known, number, lock, understands)
                 except BaseException:
                     known.claimed.discard(number)
                     lock.close()
@@ -156,7 +157,9 @@ class UnitClaims:
                 return number
         return None
 
-    def _begin(self, known: OpenJob, number: int, lock: ExitStack) -> Claim | None:
+    def _begin(
+        self, known: OpenJob, number: int, lock: ExitStack, understands: Callable[[Job, Task], bool]
+    ) -> Claim | None:
         """Note in the log that this service begins a unit. None if another service has done the unit meanwhile."""
         with self._jobs.locked(known.job):
             log, is_first = known.log, not known.log.has_begun
@@ -167,7 +170,7 @@ class UnitClaims:
             line, task = _line_of(known, number), _task_of(known)
             unit, damage = _unit_of(line)
             _check_results(known)
-            if not self.understands(known.job, task):
+            if not understands(known.job, task):
                 raise RecordDamaged("a newer version of the service created it")
             log.append(entry(EntryKind.BEGUN, unit=number), is_lasting=False)
             if is_first:

@@ -2,12 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+
+from anyio import to_thread
 
 from app.errors import StoreError
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, Priority
 from app.jobs.units.unit_claims import Claim
+from app.jobs.units.unit_queue import Understands, UnitQueue, queue_of
 from app.store.records.forms import RecordDamaged
 
 LOOK_SECONDS = 1.0
@@ -15,8 +18,8 @@ LOOK_SECONDS = 1.0
 RANKS = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 
 
-class UnitOrder:
-    """Claims the next unit for a service. The methods block."""
+class UnitOrder(UnitQueue):
+    """Claims the next unit for a service by what is in the folder. It needs no other part, and is never away."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
@@ -29,16 +32,33 @@ class UnitOrder:
         """By the name of the API key, the number of the key's last turn in this service."""
         self._claiming = threading.Lock()
 
-    def look_again(self) -> None:
+    async def run(self, wake: Callable[[], None], on_ended: Callable[[], None]) -> None:
+        """Return at once: a service looks for units in the folder itself."""
+
+    async def check(self) -> None:
+        """Return: a job is queued once its record is in the folder."""
+
+    async def add(self, job: Job) -> None:  # noqa: ARG002 - as the protocol has it
         """Read the folder at the next claim, because a job was created."""
         self._looked_at = -LOOK_SECONDS
 
-    def claim_next(self, accepts: Callable[[Job], bool]) -> Claim | None:
-        """Claim the next unit of the jobs that `accepts` returns True for; None if there is none.
+    async def claim_next(self, names: Collection[str], understands: Understands) -> Claim | None:
+        """Claim the next unit of the queues with these names, as the protocol says."""
+        return await to_thread.run_sync(self.claim_accepted, lambda job: queue_of(job) in names, understands)
 
-        Jobs of a higher priority come first. Among jobs of the same priority, the API key whose last turn was longest
-        ago comes first, so that a key with many units delays another key by one unit; among the jobs of a key, the
-        oldest. A job whose files cannot be read delays no other job. Raises StoreError and OSError.
+    async def release(self, claim: Claim) -> None:
+        """End a claim."""
+        await to_thread.run_sync(claim.release)
+
+    async def cancelled(self, job: Job) -> None:
+        """Return: services see the end of the job in its log."""
+
+    def claim_accepted(
+        self, accepts: Callable[[Job], bool], understands: Understands = lambda *_: True
+    ) -> Claim | None:
+        """Claim the next unit of the jobs that `accepts` returns True for; None if there is none. Blocks.
+
+        The API key whose last turn was longest ago comes first. Raises StoreError and OSError.
         """
         with self._claiming:
             if time.monotonic() - self._looked_at >= LOOK_SECONDS:
@@ -51,7 +71,7 @@ class UnitOrder:
                 job = min(candidates, key=self._rank)
                 candidates.remove(job)
                 try:
-                    claim = self.claims.claim(job)
+                    claim = self.claims.claim(job, understands)
                 except RecordDamaged as exc:
                     self._jobs.note_damaged(job, str(exc))
                     claim = None

@@ -5,7 +5,7 @@ import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,9 @@ from app.jobs.poll_loop import PollLoop
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
 from app.jobs.recording import until_written
 from app.jobs.records import Job
+from app.jobs.units.records import Task
 from app.jobs.units.unit_claims import Claim, Outcome
-from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.unit_queue import UnitQueue, queue_name
 from app.store.records.forms import RecordDamaged
 from app.tracing import Attributes, linked_span
 
@@ -71,7 +72,7 @@ class UnitRunner:
 
     def __init__(
         self,
-        order: UnitOrder,
+        queue: UnitQueue,
         works: Mapping[str, UnitWork],
         on_event: OnEvent,
         *,
@@ -79,9 +80,8 @@ class UnitRunner:
         lanes: Lanes | None = None,
     ) -> None:
         """`works` has the work of each kind of job. `on_written` is called after a result was appended."""
-        self._order = order
-        self._claims = order.claims
-        self._claims.understands = lambda job, task: works[job.kind].understands(task.parameters)
+        self.queue = queue
+        self._claims = queue.claims
         self._works = works
         self._on_event = on_event
         self._on_written = on_written
@@ -89,15 +89,23 @@ class UnitRunner:
         self._running = Counter[bool]()
         """How many units are worked on, by whether they are downloaded first."""
         self._loop = PollLoop(self._claim_some)
+        self._may_have_ended = asyncio.Event()
+        """Set when a job may have been cancelled. It is replaced then."""
 
     async def run(self) -> None:
         """Work on units until `stop` is called. May be called again after an exception."""
-        await self._loop.run()
+        async with anyio.create_task_group() as serving:
+            serving.start_soon(self.queue.run, self.wake, self._look_at_ends)
+            await self._loop.run()
+            serving.cancel_scope.cancel()
 
     def wake(self) -> None:
         """Look for units now, because a job was created."""
-        self._order.look_again()
         self._loop.wake()
+
+    def _look_at_ends(self) -> None:
+        self._may_have_ended.set()
+        self._may_have_ended = asyncio.Event()
 
     def stop(self) -> None:
         """Give the units back, so that any service on the folder can work on them."""
@@ -111,9 +119,9 @@ class UnitRunner:
     async def _claim_some(self, tasks: TaskGroup) -> None:
         """Claim units while this service may work on more, and start the work on them."""
         try:
-            while kinds := self._free_kinds():
+            while names := self._free_queues():
                 with CancelScope(shield=True):  # otherwise a claim that was made just now could get lost
-                    claim = await to_thread.run_sync(self._order.claim_next, kinds)
+                    claim = await self.queue.claim_next(names, self._understands)
                 if claim is None:
                     break
                 self._running[claim.job.is_downloaded] += 1
@@ -123,11 +131,14 @@ class UnitRunner:
         except Exception as exc:  # noqa: BLE001 - units are looked for again at the next poll
             self._on_event(EventName.SERVICE_PART_RESTARTED, {"part": "jobs", "exc_info": exc})
 
-    def _free_kinds(self) -> Callable[[Job], bool] | None:
-        """Return a function that says whether this service may work on one more unit of a job now; None if on none."""
+    def _free_queues(self) -> Collection[str]:
+        """Return the names of the queues of which this service may work on one more unit now."""
         lanes = {False: self._lanes.local, True: self._lanes.downloads}
-        free = {is_downloaded for is_downloaded, most in lanes.items() if self._running[is_downloaded] < most}
-        return (lambda job: job.kind in self._works and job.is_downloaded in free) if free else None
+        free = [is_downloaded for is_downloaded, most in lanes.items() if self._running[is_downloaded] < most]
+        return {queue_name(kind, is_downloaded=each) for kind in self._works for each in free}
+
+    def _understands(self, job: Job, task: Task) -> bool:
+        return self._works[job.kind].understands(task.parameters)
 
     async def _run_one(self, claim: Claim) -> None:
         JOB.set(claim.job.id)
@@ -148,7 +159,7 @@ class UnitRunner:
             await anyio.sleep(NOT_NOW_SECONDS)
         finally:
             with CancelScope(shield=True):
-                await to_thread.run_sync(claim.release)
+                await self.queue.release(claim)
             self._running[claim.job.is_downloaded] -= 1
             self._loop.wake()
 
@@ -179,8 +190,9 @@ class UnitRunner:
         is_deferred = False
 
         async def follow() -> None:
-            while not await to_thread.run_sync(self._claims.is_ended, claim):  # noqa: ASYNC110 - another process ends it
-                await anyio.sleep(PROGRESS_INTERVAL_SECONDS)
+            while not await to_thread.run_sync(self._claims.is_ended, claim):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._may_have_ended.wait(), PROGRESS_INTERVAL_SECONDS)
             tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
@@ -219,4 +231,4 @@ class UnitRunner:
     async def _give_back(self, claim: Claim) -> None:
         with contextlib.suppress(StoreError, OSError, RecordDamaged):  # then the attempt counts
             await to_thread.run_sync(self._claims.give_back, claim)
-        await to_thread.run_sync(claim.release)  # another service may work on the unit now
+        await self.queue.release(claim)  # another service may work on the unit now

@@ -60,7 +60,7 @@ def use(store: Store, jobs: Jobs, job: Job) -> list[Exception]:
     refused = list[Exception]()
     order = UnitOrder(jobs)
     calls: list[Callable[[], object]] = [
-        lambda: [finish(jobs, claim) for _ in range(3) if (claim := order.claim_next(lambda _: True))],
+        lambda: [finish(jobs, claim) for _ in range(3) if (claim := order.claim_accepted(lambda _: True))],
         lambda: jobs.get(job.id),
         lambda: results_of_readable(jobs, job),
         lambda: jobs.cancel(job.id),
@@ -88,7 +88,7 @@ def results_of_readable(jobs: Jobs, job: Job) -> None:
 def other_is_done(jobs: Jobs, job: Job) -> None:
     """Check that a job that was not damaged is worked on by a service, and has succeeded."""
     order = UnitOrder(jobs)
-    while claim := order.claim_next(lambda each: each.id == job.id or not each.is_finished):
+    while claim := order.claim_accepted(lambda each: each.id == job.id or not each.is_finished):
         finish(jobs, claim)
     assert jobs.get(job.id).state == JobState.SUCCEEDED
 

@@ -17,6 +17,7 @@ from app.jobs.units import unit_runner
 from app.jobs.units.records import Task, Unit
 from app.jobs.units.unit_claims import Claim
 from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.unit_queue import Understands
 from app.jobs.units.unit_runner import MAX_ATTEMPTS, NotNow, UnitRunner
 from app.store.actor import Actor
 from app.store.store import Store
@@ -235,10 +236,10 @@ async def test_files_that_are_replaced_during_the_work_stop_no_other_job(store: 
     assert tested.seen.count((job.id, 0)) == 1
 
 
-def claims_in_order(jobs: Jobs, count: int) -> list[tuple[str, int]]:
+def claims_in_order(jobs: Jobs, count: int, understands: Understands = lambda *_: True) -> list[tuple[str, int]]:
     """Claim units in the order of one service. The texts of the units name their jobs."""
     order = UnitOrder(jobs)
-    claims = [claim for _ in range(count) if (claim := order.claim_next(lambda _: True))]
+    claims = [claim for _ in range(count) if (claim := order.claim_accepted(lambda _: True, understands))]
     for claim in claims:
         claim.release()
     return [(claim.unit.text or "", claim.number) for claim in claims]
@@ -268,9 +269,8 @@ def test_units_are_claimed_by_priority_and_in_turns(jobs: Jobs) -> None:
 def test_jobs_that_a_service_does_not_understand_wait_for_another(jobs: Jobs) -> None:
     """A task of a newer version is left as it is, and delays no other job."""
     newer, known = create_of(jobs, [Unit(text="newer")], Task({"more": 1})), create(jobs, "known")
-    jobs.units.claims.understands = lambda _, task: not task.parameters
 
-    assert claims_in_order(jobs, 2) == [("known", 0)]
+    assert claims_in_order(jobs, 2, lambda _, task: not task.parameters) == [("known", 0)]
     assert [jobs.get(each.id).state for each in (newer, known)] == [JobState.QUEUED, JobState.RUNNING]
 
 
