@@ -107,10 +107,16 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: OnFailed) -> Tasks:
     return Tasks(engine, begin("pulls", state["pull_runner"].run), begin("jobs", state["unit_runner"].run), others)
 
 
+def drain(state: State, seconds: float = 0.0) -> None:
+    """Begin no more units of jobs. When the service stops, running units may be finished within `seconds` from now."""
+    state["unit_runner"].drain(seconds)
+
+
 async def stop(parts: Parts, tasks: Tasks) -> None:
     """Stop every part of the service: first the jobs and pulls, then the engine, then `tasks.others`."""
     state = parts.state
     if tasks.units:
+        await asyncio.wait({tasks.units}, timeout=state["unit_runner"].seconds_left)
         state["unit_runner"].stop()
         await _finished(tasks.units)
     await state["offer_list"].close()

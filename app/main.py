@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -18,7 +19,7 @@ from app.api.http.routing import complete_routes
 from app.api.routers import routers
 from app.api.state import State
 from app.api.uploads.tus_middleware import TusMiddleware
-from app.lifespan import running
+from app.lifespan import drain, running
 from app.metrics import Metrics
 from app.settings import Settings, SettingsError
 
@@ -68,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with running(settings, counters, on_failed) as state:
+            app.state.drain_jobs = partial(drain, state)
             yield state
 
     app = FastAPI(

@@ -20,16 +20,17 @@ class PollLoop:
         self._look = look
         self._scope = CancelScope()
         self._is_stopping = False
+        self._draining = asyncio.Event()
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Look for work until `stop` is called. May be called again after an exception."""
+        """Look for work until `stop` or `drain` is called. May be called again after an exception."""
         self._scope = CancelScope()
         if self._is_stopping:
             return
         with self._scope:
             async with anyio.create_task_group() as tasks:
-                while True:
+                while not self._draining.is_set():
                     self._wake.clear()
                     await self._look(tasks)
                     with contextlib.suppress(TimeoutError):
@@ -38,6 +39,21 @@ class PollLoop:
     def wake(self) -> None:
         """Look for work now."""
         self._wake.set()
+
+    @property
+    def is_draining(self) -> bool:
+        """True if no more work is to be taken."""
+        return self._draining.is_set()
+
+    def drain(self) -> None:
+        """Take no more work. `run` returns when the tasks that it has started have ended."""
+        self._draining.set()
+        self._wake.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, in a task that `look` has started, for some seconds or until `drain` is called."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._draining.wait(), seconds)
 
     def stop(self) -> None:
         """Cancel the loop and the tasks that it has started."""

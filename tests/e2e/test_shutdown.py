@@ -1,4 +1,4 @@
-"""Shutdown and drain: what interrupted requests get, what `/readyz` says, and the exit status."""
+"""Shutdown and drain: what interrupted requests and jobs get, what `/readyz` says, and the exit status."""
 
 import http.client
 import json
@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
+from app.jobs.units.records import JobFolder
 from tests.conftest import Serve
 from tests.support.clients.answers import problem_of
 from tests.support.clients.raw import RawPatch, RawPost, RawPut
@@ -24,6 +25,8 @@ from tests.support.clients.tus import CHUNK, begun
 from tests.support.files.model_files import NO_TENSORS
 from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
+
+READS = "tests.support.engines:Reads"
 
 
 def logged(service: RunningService, event: str) -> list[dict[str, Any]]:
@@ -121,6 +124,47 @@ def test_no_request_is_lost_when_a_drain_ends(serve: Serve) -> None:
     assert lost == []
     assert set(answered) == {200}
     assert service.process.wait(60) == 0
+
+
+def begun_job(service: RunningService, *images: str) -> Path:
+    """Create a job with a file for each image, wait until the first is worked on, and return the path of its log."""
+    files = [("file", (f"{number}.png", image.encode(), "image/png")) for number, image in enumerate(images)]
+    job = service.client.post("/ocr/jobs", files=files).raise_for_status().json()["id"]
+    log = JobFolder(service.models_dir / ".store" / "jobs", job).log
+    eventually(lambda: log.exists() and entries(log), within=30)
+    return log
+
+
+def entries(log: Path) -> list[tuple[str, int | None]]:
+    """Return the entries of a job's log: what happened, and with which unit."""
+    lines = map(json.loads, log.read_text().splitlines())
+    return [(line["event"], line.get("unit")) for line in lines]
+
+
+@pytest.mark.parametrize("drain_time", ["10m", "0"])
+def test_a_stopped_service_finishes_its_unit_and_begins_no_other(serve: Serve, tmp_path: Path, drain_time: str) -> None:
+    """In the drain, and without one while running requests may finish, a unit of a job gets its result."""
+    service = serve(engine_class=READS, drain_time=drain_time, shutdown_grace="2m").wait_until_ready()
+    path = tmp_path / "goes-on"
+    log = begun_job(service, f"wait_for {path}", "read b")
+
+    service.process.send_signal(signal.SIGTERM)
+    said = "service.draining" if drain_time != "0" else "Shutting down"
+    eventually(lambda: said in service.log, within=30)
+    path.touch()
+    eventually(lambda: ("result", 0) in entries(log), within=60)
+    assert service.stop() == 0  # a second signal ends the drain
+
+    assert entries(log) == [("begun", 0), ("result", 0)]
+
+
+def test_a_stopped_service_gives_a_unit_back_that_takes_too_long(serve: Serve) -> None:
+    """A unit that is not finished when the time for requests is over is given back, so its attempt does not count."""
+    service = serve(engine_class=READS, shutdown_grace="2s").wait_until_ready()
+    log = begun_job(service, "nap 600", "read b")
+
+    assert service.stop() == 0
+    assert entries(log) == [("begun", 0), ("given_back", 0)]
 
 
 def run_to_its_end(folder: Path, module: str, **settings: str) -> "subprocess.CompletedProcess[str]":

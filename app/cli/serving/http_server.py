@@ -64,19 +64,23 @@ def run(settings: Settings) -> None:
         else:
             structlog.get_logger().info(EventName.SERVICE_STARTED, **facts)
 
+    times = _stop_times(settings)
+
     def on_draining(seconds: float) -> None:
         app.state.is_draining = True
+        app.state.drain_jobs()
         structlog.get_logger().info(EventName.SERVICE_DRAINING, seconds=seconds)
 
     def on_stopping() -> None:
         app.state.is_draining = True
         app.state.stopping.set()
+        app.state.drain_jobs(times.request_seconds)
         end_after(settings.shutdown_grace.total_seconds() + (tracing.FLUSH_SECONDS if tracing.is_on() else 0))
 
     keep_trimmed()
     server = Server(
         _config(app, settings),
-        _stop_times(settings),
+        times,
         on_started=on_started,
         on_draining=on_draining,
         on_stopping=on_stopping,

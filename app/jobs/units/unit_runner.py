@@ -89,11 +89,15 @@ class UnitRunner:
         self._running = Counter[bool]()
         """How many units are worked on, by whether they are downloaded first."""
         self._loop = PollLoop(self._claim_some)
+        self._finish_by = 0.0
         self._may_have_ended = asyncio.Event()
         """Set when a job may have been cancelled. It is replaced then."""
 
     async def run(self) -> None:
-        """Work on units until `stop` is called. May be called again after an exception."""
+        """Work on units until `stop` is called, or until `drain` is and no unit is left.
+
+        May be called again after an exception.
+        """
         async with anyio.create_task_group() as serving:
             serving.start_soon(self.queue.run, self.wake, self._look_at_ends)
             await self._loop.run()
@@ -107,6 +111,16 @@ class UnitRunner:
         self._may_have_ended.set()
         self._may_have_ended = asyncio.Event()
 
+    def drain(self, seconds: float = 0.0) -> None:
+        """Claim no more units. Those that this service works on may be finished within `seconds` from now."""
+        self._finish_by = time.monotonic() + seconds
+        self._loop.drain()
+
+    @property
+    def seconds_left(self) -> float:
+        """For how long units may still be finished, after `drain`."""
+        return max(0.0, self._finish_by - time.monotonic())
+
     def stop(self) -> None:
         """Give the units back, so that any service on the folder can work on them."""
         self._loop.stop()
@@ -119,7 +133,7 @@ class UnitRunner:
     async def _claim_some(self, tasks: TaskGroup) -> None:
         """Claim units while this service may work on more, and start the work on them."""
         try:
-            while names := self._free_queues():
+            while not self._loop.is_draining and (names := self._free_queues()):
                 with CancelScope(shield=True):  # otherwise a claim that was made just now could get lost
                     claim = await self.queue.claim_next(names, self._understands)
                 if claim is None:
@@ -156,7 +170,7 @@ class UnitRunner:
                 span.set({"ocr.job.unit_outcome": ended})
         except Exception as exc:  # noqa: BLE001 - a defect with one unit must not stop the others
             self._report_defect(claim, exc)
-            await anyio.sleep(NOT_NOW_SECONDS)
+            await self._loop.pause(NOT_NOW_SECONDS)
         finally:
             with CancelScope(shield=True):
                 await self.queue.release(claim)
@@ -207,7 +221,7 @@ class UnitRunner:
             tasks.cancel_scope.cancel()
         if is_deferred:
             await self._give_back(claim)
-            await anyio.sleep(NOT_NOW_SECONDS)
+            await self._loop.pause(NOT_NOW_SECONDS)
         return outcome
 
     def _report_defect(self, claim: Claim, exc: Exception) -> None:
