@@ -116,7 +116,7 @@ async def stop(parts: Parts, tasks: Tasks) -> None:
     """Stop every part of the service: first the jobs and pulls, then the engine, then `tasks.others`."""
     state = parts.state
     if tasks.units:
-        await asyncio.wait({tasks.units}, timeout=state["unit_runner"].seconds_left)
+        await state["unit_runner"].finish()
         state["unit_runner"].stop()
         await _finished(tasks.units)
     await state["offer_list"].close()

@@ -90,18 +90,22 @@ class UnitRunner:
         """How many units are worked on, by whether they are downloaded first."""
         self._loop = PollLoop(self._claim_some)
         self._finish_by = 0.0
+        self._is_idle, self._stopped = asyncio.Event(), asyncio.Event()
         self._may_have_ended = asyncio.Event()
         """Set when a job may have been cancelled. It is replaced then."""
 
     async def run(self) -> None:
-        """Work on units until `stop` is called, or until `drain` is and no unit is left.
-
-        May be called again after an exception.
-        """
-        async with anyio.create_task_group() as serving:
-            serving.start_soon(self.queue.run, self.wake, self._look_at_ends)
-            await self._loop.run()
-            serving.cancel_scope.cancel()
+        """Work on units until `stop` is called. May be called again after an exception."""
+        self._is_idle.clear()
+        try:
+            async with anyio.create_task_group() as serving:
+                serving.start_soon(self.queue.run, self.wake, self._look_at_ends)
+                await self._loop.run()
+                self._is_idle.set()
+                await self._stopped.wait()  # jobs may be created and cancelled until then
+                serving.cancel_scope.cancel()
+        finally:
+            self._is_idle.set()
 
     def wake(self) -> None:
         """Look for units now, because a job was created."""
@@ -116,13 +120,14 @@ class UnitRunner:
         self._finish_by = time.monotonic() + seconds
         self._loop.drain()
 
-    @property
-    def seconds_left(self) -> float:
-        """For how long units may still be finished, after `drain`."""
-        return max(0.0, self._finish_by - time.monotonic())
+    async def finish(self) -> None:
+        """Wait, after `drain`, until the units are finished, or until the time for that is over."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_idle.wait(), max(0.0, self._finish_by - time.monotonic()))
 
     def stop(self) -> None:
         """Give the units back, so that any service on the folder can work on them."""
+        self._stopped.set()
         self._loop.stop()
 
     @property

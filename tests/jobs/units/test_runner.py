@@ -143,27 +143,26 @@ async def test_a_stopped_runner_gives_its_unit_back(store: Store, jobs: Jobs) ->
 
 
 async def test_a_draining_runner_finishes_its_unit_and_claims_no_other(store: Store, jobs: Jobs) -> None:
-    """After `drain` the unit that is worked on gets its result, the next one is left, and `run` returns."""
+    """After `drain` the unit that is worked on gets its result, and the next one is left."""
     job, begun, goes_on = create(jobs, "a", "b"), asyncio.Event(), asyncio.Event()
 
     async def work(_: Claim) -> None:
         begun.set()
         await goes_on.wait()
 
-    runner = UnitRunner(UnitOrder(jobs), {KIND: TestedWork(work)}, lambda *_: None)
-    task = asyncio.create_task(runner.run())
-    await begun.wait()
-    runner.drain()
-    runner.wake()
-    goes_on.set()
-    await asyncio.wait_for(task, 60)
+    async with running(jobs, TestedWork(work)) as runner:
+        await begun.wait()
+        runner.drain(3600)
+        runner.wake()
+        goes_on.set()
+        await asyncio.wait_for(runner.finish(), 60)
 
-    assert log_lines(store, job) == ["begun", "result"]
-    assert numbers_of(jobs, job) == [0]
+        assert log_lines(store, job) == ["begun", "result"]
+        assert numbers_of(jobs, job) == [0]
 
 
 async def test_a_pause_ends_when_the_runner_drains(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runner that pauses because the engine is not available drains at once."""
+    """A runner that pauses because the engine is not available has finished at once."""
     monkeypatch.setattr(unit_runner, "NOT_NOW_SECONDS", 3600.0)
     create(jobs, "a")
     tried = asyncio.Event()
@@ -172,11 +171,10 @@ async def test_a_pause_ends_when_the_runner_drains(jobs: Jobs, monkeypatch: pyte
         tried.set()
         raise NotNow
 
-    runner = UnitRunner(UnitOrder(jobs), {KIND: TestedWork(cannot)}, lambda *_: None)
-    task = asyncio.create_task(runner.run())
-    await tried.wait()
-    runner.drain()
-    await asyncio.wait_for(task, 60)
+    async with running(jobs, TestedWork(cannot)) as runner:
+        await tried.wait()
+        runner.drain(3600)
+        await asyncio.wait_for(runner.finish(), 60)
 
 
 async def test_a_service_that_cannot_work_gives_units_back_to_others(
