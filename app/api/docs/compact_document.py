@@ -14,7 +14,7 @@ from app.api.docs.shared_components import share_responses
 from app.api.http.problems import PROBLEM_MEDIA_TYPE
 
 UNSHOWN_METHODS = ("head", "options")
-LONG_DESCRIPTION = 60
+LONG_DESCRIPTION = 40
 """A description of more characters than this is cut after a sentence."""
 END_OF_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`])")
 CLAUSE_END = re.compile("; ")
