@@ -29,10 +29,10 @@ from tests.support.deployed.pods import memory_bytes
 
 pytestmark = pytest.mark.slow
 
-OVERLAYS = ("single", "shared")
+OVERLAYS = ("single", "shared", "cluster")
 VERSIONS = ("1.35.0", "1.36.0", "1.37.0")
-OPERATOR_KINDS = {"ServiceMonitor", "PrometheusRule"}
-"""Kinds that the Prometheus Operator defines: test_operator_kinds.py has them, Kubernetes's schemas do not."""
+OPERATOR_KINDS = {"ServiceMonitor", "PrometheusRule", "ScaledObject"}
+"""Kinds that operators define: test_operator_kinds.py has them, Kubernetes's schemas do not."""
 OF_COMPONENTS = {"Ingress", "HorizontalPodAutoscaler"} | OPERATOR_KINDS
 Built = dict[str, list[Any]]
 
@@ -69,7 +69,7 @@ def settings_of(manifests: list[Any], monkeypatch: pytest.MonkeyPatch) -> Settin
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_knows_every_field(plain: Built, sites: Built, version: str) -> None:
     """Every manifest is valid by the schemas of a version of Kubernetes, in which unknown fields are errors."""
-    for manifest in [*plain["single"], *plain["shared"], *sites["single"], *sites["shared"]]:
+    for manifest in [each for built in (*plain.values(), *sites.values()) for each in built]:
         if manifest["kind"] not in OPERATOR_KINDS:
             kubernetes_validate.validate(manifest, version, strict=True)
 
@@ -91,9 +91,9 @@ def test_the_versions_are_the_newest() -> None:
 def test_each_manifest_file_is_built(plain: Built, sites: Built) -> None:
     """Every kind of manifest in the folder is in a kustomization, and everything is in the namespace."""
     files = {read(path)["kind"] for path in KUBERNETES.rglob("*.yaml")} - {"Kustomization", "Component"}
-    assert files <= {manifest["kind"] for manifest in sites["shared"]}
+    assert files <= {manifest["kind"] for name in ("shared", "cluster") for manifest in sites[name]}
     assert {manifest["kind"] for manifest in plain["shared"]} == files - OF_COMPONENTS | {"ConfigMap"}
-    for manifest in [*sites["single"], *sites["shared"]]:
+    for manifest in [each for built in sites.values() for each in built]:
         expected = None if manifest["kind"] == "Namespace" else "ocr"
         assert manifest["metadata"].get("namespace") == expected, manifest["kind"]
 
@@ -237,7 +237,7 @@ def test_the_scrape_has_the_job_that_the_alerts_look_for(site: list[Any]) -> Non
 
 def test_one_pod_or_several_by_overlay(plain: Built) -> None:
     """`single` ends the old pod before the new one starts; `shared` has several pods on several nodes."""
-    single, shared = (of_kind("Deployment", plain[name])["spec"] for name in OVERLAYS)
+    single, shared = (of_kind("Deployment", plain[name])["spec"] for name in ("single", "shared"))
     assert (single["replicas"], single["strategy"]) == (1, {"type": "Recreate"})
     assert of_kind("PersistentVolumeClaim", plain["single"])["spec"]["accessModes"] == ["ReadWriteOnce"]
     assert "PodDisruptionBudget" not in {manifest["kind"] for manifest in plain["single"]}
@@ -245,10 +245,13 @@ def test_one_pod_or_several_by_overlay(plain: Built) -> None:
     assert shared["replicas"] > of_kind("PodDisruptionBudget", plain["shared"])["spec"]["maxUnavailable"] > 0
     assert shared["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     assert of_kind("PersistentVolumeClaim", plain["shared"])["spec"]["accessModes"] == ["ReadWriteMany"]
-    spread = {each["topologyKey"]: each for each in shared["template"]["spec"]["topologySpreadConstraints"]}
-    assert set(spread) == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
-    for each in spread.values():
+    pod = shared["template"]["spec"]
+    (zones,) = pod["topologySpreadConstraints"]
+    (nodes,) = pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert [each["topologyKey"] for each in (zones, nodes)] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    for each in (zones, nodes):
         assert each["labelSelector"]["matchLabels"].items() <= shared["template"]["metadata"]["labels"].items()
+        assert each["matchLabelKeys"] == ["pod-template-hash"]
 
 
 def test_the_number_of_pods_is_the_autoscaler_s(plain: Built, sites: Built) -> None:
@@ -269,3 +272,34 @@ def test_a_changed_setting_restarts_the_pods(plain: Built, sites: Built) -> None
     """The name of the ConfigMap depends on the settings, so that a changed value changes the pods."""
     names = {of_kind("ConfigMap", built["shared"])["metadata"]["name"] for built in (plain, sites)}
     assert len(names) == 2
+
+
+def test_the_queue_sets_the_number_of_pods_of_a_cluster(plain: Built, sites: Built) -> None:
+    """In `cluster` the ScaledObject alone changes the number of pods, and takes over an autoscaler that a site had."""
+    cluster = sites["cluster"]
+    deployment, scaled = of_kind("Deployment", cluster), of_kind("ScaledObject", cluster)
+    spec = scaled["spec"]
+    assert "replicas" not in deployment["spec"]
+    assert "HorizontalPodAutoscaler" not in {manifest["kind"] for manifest in cluster}
+    target = {"apiVersion": deployment["apiVersion"], "kind": "Deployment", "name": deployment["metadata"]["name"]}
+    assert spec["scaleTargetRef"] == target
+    assert spec["minReplicaCount"] == of_kind("Deployment", plain["shared"])["spec"]["replicas"]
+    assert spec["minReplicaCount"] < spec["maxReplicaCount"]
+    former = of_kind("HorizontalPodAutoscaler", sites["shared"])["metadata"]["name"]
+    assert spec["advanced"]["horizontalPodAutoscalerConfig"]["name"] == former
+    assert scaled["metadata"]["annotations"]["scaledobject.keda.sh/transfer-hpa-ownership"] == "true"
+
+
+def test_two_autoscalers_are_refused(tmp_path: Path) -> None:
+    """A site with the components `autoscaling` and `queue-scaling` cannot be built."""
+    site = write_site(tmp_path, "cluster") / "kustomization.yaml"
+    marked = "# - ../components/autoscaling\n"
+    assert site.read_text().count(marked) == 1
+    site.write_text(site.read_text().replace(marked, "- ../components/autoscaling\n"))
+    with pytest.raises(AssertionError, match="/spec/replicas"):
+        kubectl.build(site.parent)
+
+
+def test_more_pods_may_be_disrupted_at_once_in_a_cluster(plain: Built) -> None:
+    """`cluster` lets a share of its pods end at once, of any number of pods at least one."""
+    assert of_kind("PodDisruptionBudget", plain["cluster"])["spec"]["maxUnavailable"] == "25%"

@@ -1,7 +1,7 @@
-"""The Prometheus Operator's kinds: valid by models of its definitions, and the alerts are those of Prometheus.
+"""The kinds of operators: valid by models of their definitions, and the alerts and queries are those of Prometheus.
 
-Kubernetes's own schemas do not have these kinds. The models are made from the definitions of version 0.80.1 and come
-from PyPI. No operator runs here.
+Kubernetes's own schemas do not have these kinds. The models are made from the definitions of version 0.80.1 of the
+Prometheus Operator and version 2.16.1 of KEDA, and come from PyPI. No operator runs here.
 """
 
 import copy
@@ -14,13 +14,18 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.files import KUBERNETES, of_kind, read
+from tests.deploy.files import KUBERNETES, of_kind, read, write_site
 from tests.support.deployed import kubectl
 from tests.support.service import ROOT
 
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 MONITORING = KUBERNETES / "components" / "monitoring"
-KINDS = ("ServiceMonitor", "PrometheusRule")
+MODELS = {
+    "ServiceMonitor": "cloudcoil.models.prometheus_operator.v1",
+    "PrometheusRule": "cloudcoil.models.prometheus_operator.v1",
+    "ScaledObject": "cloudcoil.models.keda.v1alpha1",
+}
+"""The modules of the models, by the kind."""
 
 
 def validated(manifest: Any) -> None:
@@ -28,15 +33,15 @@ def validated(manifest: Any) -> None:
 
     The models ignore unknown fields, so a field that is lost on the way through a model is unknown.
     """
-    models = importlib.import_module("cloudcoil.models.prometheus_operator.v1")  # two seconds, only in slow tests
+    models = importlib.import_module(MODELS[manifest["kind"]])  # two seconds, only in slow tests
     model = getattr(models, manifest["kind"]).model_validate(manifest)
     assert model.model_dump(mode="json", by_alias=True, exclude_unset=True) == manifest
 
 
 @pytest.fixture(scope="module")
-def built() -> list[Any]:
-    """Return the manifests of example-site, which has the component `monitoring`."""
-    return kubectl.build(KUBERNETES / "example-site")
+def built(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """Return the manifests of example-site on `cluster`, which has all kinds."""
+    return kubectl.build(write_site(tmp_path_factory.mktemp("site"), "cluster"))
 
 
 def test_the_rule_has_the_alerts_of_prometheus() -> None:
@@ -48,7 +53,7 @@ def test_the_rule_has_the_alerts_of_prometheus() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MODELS)
 def test_the_operator_s_definitions_know_every_field(built: list[Any], kind: str) -> None:
     """The manifest, as kubectl builds it, has only fields of the definition, with values of their types."""
     validated(of_kind(kind, built))
@@ -57,7 +62,7 @@ def test_the_operator_s_definitions_know_every_field(built: list[Any], kind: str
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "field"),
-    [("ServiceMonitor", "endpoints"), ("PrometheusRule", "groups")],
+    [("ServiceMonitor", "endpoints"), ("PrometheusRule", "groups"), ("ScaledObject", "triggers")],
 )
 def test_a_misspelled_field_and_a_wrong_value_are_found(built: list[Any], kind: str, field: str) -> None:
     """The check above fails if a manifest has an unknown field, or a value of another type."""
@@ -85,3 +90,31 @@ def test_promtool_accepts_the_rule_and_refuses_a_defect(built: list[Any], tmp_pa
     bad = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, check=False)
     assert bad.returncode != 0
     assert "OcrStoreUnavailable" in bad.stdout + bad.stderr
+
+
+WORKING = """
+rule_files: []
+tests:
+  - interval: 15s
+    input_series:
+      - {{series: '{units}, kind="images", instance="a"}}', values: "400"}}
+      - {{series: '{units}, kind="images", instance="b"}}', values: "397"}}
+      - {{series: '{units}, kind="texts", instance="a"}}', values: "0"}}
+      - {{series: '{calls}, instance="a"}}', values: "3"}}
+      - {{series: '{calls}, instance="b"}}', values: "4"}}
+    promql_expr_test:
+      - {{expr: '{query}', eval_time: 0s, exp_samples: [{{labels: "{{}}", value: {value}}}]}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("trigger", "value"), [("units", 400), ("requests", 7), ("units", 797)])
+def test_a_trigger_counts_each_unit_once(built: list[Any], tmp_path: Path, trigger: str, value: int) -> None:
+    """Every service exports all units, and its own calls: two services have 400 units, not 797, and 7 calls."""
+    (found,) = [each for each in of_kind("ScaledObject", built)["spec"]["triggers"] if each["name"] == trigger]
+    labels = '{job="ocr-model-service", namespace="ocr"'
+    names = {"units": f"ocr_units_waiting{labels}", "calls": f"ocr_engine_waiting{labels}"}
+    file = tmp_path / "queries.yaml"
+    file.write_text(WORKING.format(**names, query=found["metadata"]["query"], value=value))
+    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == (value != 797), done.stdout + done.stderr
