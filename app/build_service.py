@@ -49,7 +49,9 @@ from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.units.kinds import UnitKind
+from app.jobs.units.processor_preference import ProcessorPreference
 from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.unit_queue import queue_of
 from app.jobs.units.unit_runner import UnitRunner, UnitWork
 from app.jobs.watcher import JobWatcher
 from app.metrics import Metrics
@@ -58,6 +60,7 @@ from app.service_description import ServiceDescription
 from app.settings import Settings
 from app.store import LOCK_SECONDS, Store
 from app.store.inventory_watcher import InventoryWatcher
+from app.store.volume.living_services import LivingServices
 from app.store.volume.monitor import VolumeMonitor
 from app.webhooks.deliverer import RetryLimits, WebhookDeliverer
 from app.webhooks.outbox import Outbox
@@ -116,7 +119,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         model_choice=model_choice,
         text_service=text_service,
         max_waiting_units=settings.max_waiting_units,
-        unit_runner=build_unit_runner(jobs, recognition, text_service, job_watcher, on_event),
+        unit_runner=build_unit_runner(jobs, recognition, text_service, job_watcher, volume_monitor.services, on_event),
         list_cache=ListCache(store, watcher, supervisor),
         upload_receiver=build_upload_receiver(settings),
         unfinished_limits=UnfinishedLimits(
@@ -322,11 +325,19 @@ def build_recognition_service(
 
 
 def build_unit_runner(
-    jobs: Jobs, recognition: RecognitionService, texts: TextService, watcher: JobWatcher, on_event: OnEvent
+    jobs: Jobs,
+    recognition: RecognitionService,
+    texts: TextService,
+    watcher: JobWatcher,
+    services: LivingServices,
+    on_event: OnEvent,
 ) -> UnitRunner:
     """Build the runner of the units of all jobs on texts and images."""
     works: dict[str, UnitWork] = {UnitKind.IMAGES: ImageUnits(recognition), UnitKind.TEXTS: TextUnits(texts)}
-    return UnitRunner(UnitOrder(jobs), works, on_event, on_written=watcher.look)
+    preference = ProcessorPreference(
+        services.living_services, lambda: {queue_of(job) for job in jobs.unfinished_of_units()}
+    )
+    return UnitRunner(UnitOrder(jobs), works, on_event, on_written=watcher.look, preference=preference)
 
 
 def build_image_downloads(settings: Settings) -> ImageDownloads:

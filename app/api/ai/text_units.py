@@ -44,6 +44,8 @@ class TextParameters(BaseModel):
 class TextUnits(UnitWork):
     """Processes the texts of jobs."""
 
+    processors = tuple(BODIES)
+
     def __init__(self, service: TextService) -> None:
         self._service = service
 

@@ -3,6 +3,7 @@
 `UnitOrder` is the queue of services that share nothing but the model folder.
 """
 
+import re
 from collections.abc import Callable, Collection
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from app.jobs.records import Job
 from app.jobs.units.records import Task
 from app.jobs.units.unit_claims import Claim, UnitClaims
 
+PROCESSOR = re.compile("[a-z-]{1,40}")
 Understands = Callable[[Job, Task], bool]
 """Returns False for a job that a newer version created and this one does not understand."""
 
@@ -46,14 +48,23 @@ class UnitQueue(Protocol):
         """Tell services that a job was cancelled. Without that, they notice it a moment later in the job's log."""
 
 
-def queue_name(kind: str, *, is_downloaded: bool) -> str:
-    """Return the name of a queue: what a service must be able to do, `<lane>.<kind of job>`.
+def queue_name(kind: str, *, is_downloaded: bool, processor: str | None = None) -> str:
+    """Return the name of a queue: what a service must be able to do, `<lane>.<kind of job>[.<processor>]`.
 
     The lane says how the unit's data is had: it is in the folder, or it is downloaded first.
     """
-    return f"{'download' if is_downloaded else 'local'}.{kind}"
+    lane = "download" if is_downloaded else "local"
+    return f"{lane}.{kind}.{processor}" if processor else f"{lane}.{kind}"
+
+
+def processor_of(name: str) -> str | None:
+    """Return the processor in a queue's name; None if its units need none."""
+    _, _, processor = name.split(".", 1)[1].partition(".")
+    return processor or None
 
 
 def queue_of(job: Job) -> str:
     """Return the name of the queue of a job's units."""
-    return queue_name(job.kind, is_downloaded=job.is_downloaded)
+    processor = job.request.get("processor")
+    is_word = isinstance(processor, str) and PROCESSOR.fullmatch(processor)  # the record may be a stranger's
+    return queue_name(job.kind, is_downloaded=job.is_downloaded, processor=processor if is_word else None)

@@ -20,6 +20,7 @@ from app.jobs.poll_loop import PollLoop
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
 from app.jobs.recording import until_written
 from app.jobs.records import Job
+from app.jobs.units.processor_preference import ProcessorPreference
 from app.jobs.units.records import Task
 from app.jobs.units.unit_claims import Claim, Outcome
 from app.jobs.units.unit_queue import UnitQueue, queue_name
@@ -39,6 +40,9 @@ class NotNow(Exception):
 
 class UnitWork(ABC):
     """The work on the units of one kind of job."""
+
+    processors: Collection[str] = ()
+    """The processors of AsposeAI that units may need, of which each job names one; empty if units need none."""
 
     @abstractmethod
     def understands(self, parameters: dict[str, Any]) -> bool:
@@ -78,14 +82,19 @@ class UnitRunner:
         *,
         on_written: Callable[[], None] = lambda: None,
         lanes: Lanes | None = None,
+        preference: ProcessorPreference | None = None,
     ) -> None:
-        """`works` has the work of each kind of job. `on_written` is called after a result was appended."""
+        """`works` has the work of each kind of job. `on_written` is called after a result was appended.
+
+        Without `preference` the service loads any processor that a unit needs.
+        """
         self.queue = queue
         self._claims = queue.claims
         self._works = works
         self._on_event = on_event
         self._on_written = on_written
         self._lanes = lanes or Lanes()
+        self._preference = preference
         self._running = Counter[bool]()
         """How many units are worked on, by whether they are downloaded first."""
         self._loop = PollLoop(self._claim_some)
@@ -139,8 +148,7 @@ class UnitRunner:
         """Claim units while this service may work on more, and start the work on them."""
         try:
             while not self._loop.is_draining and (names := self._free_queues()):
-                with CancelScope(shield=True):  # otherwise a claim that was made just now could get lost
-                    claim = await self.queue.claim_next(names, self._understands)
+                claim = await self._claim_one(names)
                 if claim is None:
                     break
                 self._running[claim.job.is_downloaded] += 1
@@ -150,11 +158,24 @@ class UnitRunner:
         except Exception as exc:  # noqa: BLE001 - units are looked for again at the next poll
             self._on_event(EventName.SERVICE_PART_RESTARTED, {"part": "jobs", "exc_info": exc})
 
+    async def _claim_one(self, names: Collection[str]) -> Claim | None:
+        groups = await self._preference.groups(names) if self._preference else [names]
+        for group in groups:
+            with CancelScope(shield=True):  # otherwise a claim that was made just now could get lost
+                if claim := await self.queue.claim_next(group, self._understands):
+                    return claim
+        return None
+
     def _free_queues(self) -> Collection[str]:
         """Return the names of the queues of which this service may work on one more unit now."""
         lanes = {False: self._lanes.local, True: self._lanes.downloads}
         free = [is_downloaded for is_downloaded, most in lanes.items() if self._running[is_downloaded] < most]
-        return {queue_name(kind, is_downloaded=each) for kind in self._works for each in free}
+        return {
+            queue_name(kind, is_downloaded=each, processor=processor)
+            for kind, work in self._works.items()
+            for processor in (None, *work.processors)
+            for each in free
+        }
 
     def _understands(self, job: Job, task: Task) -> bool:
         return self._works[job.kind].understands(task.parameters)

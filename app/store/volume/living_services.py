@@ -59,6 +59,23 @@ class LivingService:
             not self.is_silent and record is not None and bool(record.loaded and record.loaded.processor == processor)
         )
 
+    def is_loading(self, processor: str) -> bool:
+        """Return whether the service works and is loading a processor."""
+        record = self.record
+        return (
+            not self.is_silent and record is not None and bool(record.loading and record.loading.processor == processor)
+        )
+
+    @property
+    def can_load(self) -> bool:
+        """Return whether the service works and its engine runs, so that it could load a processor."""
+        return not self.is_silent and self.record is not None and self.record.engine_state == "ready"
+
+    @property
+    def is_busy(self) -> bool:
+        """Return whether the engine of the service works, or calls wait for it."""
+        return self.record is not None and bool(self.record.works or self.record.waiting)
+
 
 @dataclass(frozen=True, slots=True)
 class _Read:

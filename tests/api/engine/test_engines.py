@@ -177,3 +177,25 @@ def test_a_service_can_keep_its_name_to_itself(serve: Serve) -> None:
     assert (engines_of(service)[0]["name"], engines_of(service)[0]["host"]) == (None, None)
     eventually(lambda: names_at(other) == ["other", "None"])
     assert '"service"' not in service.log
+
+
+def test_units_of_jobs_go_to_the_service_that_has_their_processor(
+    replicas: list[RunningService], tmp_path: Path
+) -> None:
+    """All texts of a job are processed by the service that has loaded their processor, whichever was asked."""
+    one, other = replicas
+    with working(one, tmp_path):
+        eventually(lambda: [each["works"] for each in engines_of(other)][1:] == [engines_of(one)[0]["works"]])
+    other.client.post("/engine/release").raise_for_status()
+    pid = engines_of(one)[0]["pid"]
+    eventually(lambda: [each["pid"] for each in engines_of(other) if each["loaded"]] == [pid])
+    texts = [f"text {number}" for number in range(20)]
+
+    asked = other.client.post("/ai/spell-check", json={"texts": texts}, headers={"prefer": "respond-async"})
+
+    location = asked.raise_for_status().headers["location"]
+    eventually(lambda: other.client.get(location).json()["state"] == "succeeded")
+    log = one.models_dir / ".store/jobs" / asked.json()["id"] / "log.jsonl"
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {each["owner"].rpartition(":")[2] for each in entries if each["event"] == "begun"} == {str(pid)}
+    assert other.engine()["loaded"] is None
