@@ -21,6 +21,8 @@ LOCK_SECONDS = 10.0
 """How long to wait for a job's lock, in seconds. Each holder holds it for milliseconds, on a slow volume for longer."""
 MOST_OPEN = 1000
 """How many logs are remembered. The log of any other job is read from its beginning."""
+MOST_OPEN_UNITS = 200_000
+"""How many units the remembered jobs have together, except for one job that has more. A unit takes up to 400 bytes."""
 RUNNING_PHASE = "working"
 
 
@@ -67,11 +69,18 @@ class OpenJobs:
             if found is None:
                 folder = JobFolder(self.volume.jobs_dir, job.id)
                 found = self._known[job.id] = OpenJob(job, folder, JobLog(folder.log, job.units or 0))
-                while len(self._known) > MOST_OPEN:
-                    unused = next((each for each, known in self._known.items() if not known.claimed), job.id)
-                    del self._known[unused]
+                self._forget_unused(job.id)
             self._known.move_to_end(job.id)
             return found
+
+    def _forget_unused(self, newest: str) -> None:
+        """Forget the jobs that were not used for the longest time, but none that has a claimed unit."""
+        units = sum(known.job.units or 0 for known in self._known.values())
+        unused = [each for each, known in self._known.items() if each != newest and not known.claimed]
+        for job_id in unused:
+            if len(self._known) <= MOST_OPEN and units <= MOST_OPEN_UNITS:
+                return
+            units -= self._known.pop(job_id).job.units or 0
 
     def forget(self, job_id: str) -> None:
         """Forget a job that was removed."""

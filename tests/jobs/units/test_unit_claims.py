@@ -12,6 +12,7 @@ from app.build import build_jobs
 from app.jobs.folder import Jobs
 from app.jobs.records import JobState
 from app.jobs.sweep import sweep_jobs
+from app.jobs.units import open_jobs
 from app.jobs.units.records import Task, Unit, failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
 from app.store.store import Store
@@ -271,3 +272,21 @@ def killed(*_: object) -> None:
 
 def old(folder: Path) -> None:
     os.utime(folder, (0, 0))
+
+
+def test_the_memory_of_finished_units_is_bounded(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs that were used least are forgotten, never one with a claimed unit, and each can be used again."""
+    monkeypatch.setattr(open_jobs, "MOST_OPEN_UNITS", 5)
+    held = create(jobs, "a", "b")
+    claim = jobs.units.claims.claim(held)
+    assert claim
+    others = [create(jobs, "c", "d") for _ in range(4)]
+    for job in others:
+        while found := jobs.units.claims.claim(job):
+            finish(jobs, found)
+
+    remembered = jobs.units._open._known  # memory has no other sign that is quick to measure
+    assert list(remembered) == [held.id, others[-1].id]
+    assert [numbers_of(jobs, job) for job in others] == [[0, 1]] * 4
+    finish(jobs, claim)
+    assert numbers_of(jobs, held) == [0]
