@@ -50,6 +50,7 @@ from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.units.kinds import UnitKind
 from app.jobs.units.processor_preference import ProcessorPreference
+from app.jobs.units.queue_places import QueuePlaces
 from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_queue import queue_of
 from app.jobs.units.unit_runner import UnitRunner, UnitWork
@@ -120,6 +121,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         text_service=text_service,
         max_waiting_units=settings.max_waiting_units,
         unit_runner=build_unit_runner(jobs, recognition, text_service, job_watcher, volume_monitor.services, on_event),
+        queue_places=QueuePlaces(jobs),
         list_cache=ListCache(store, watcher, supervisor),
         upload_receiver=build_upload_receiver(settings),
         unfinished_limits=UnfinishedLimits(

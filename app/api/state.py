@@ -17,6 +17,7 @@ from app.engine.ocr_model_refusals import OcrModelRefusals
 from app.engine.supervisor import Supervisor
 from app.engine.wheel.installed_wheel import InstalledWheel
 from app.jobs.folder import Jobs
+from app.jobs.units.queue_places import QueuePlaces
 from app.jobs.units.unit_runner import UnitRunner
 from app.jobs.watcher import JobWatcher
 from app.metrics import Metrics
@@ -48,6 +49,7 @@ class State(TypedDict):
     model_choice: ModelChoice
     text_service: TextService
     unit_runner: UnitRunner
+    queue_places: QueuePlaces
     max_waiting_units: int
     list_cache: ListCache
     upload_receiver: UploadReceiver

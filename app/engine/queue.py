@@ -137,6 +137,11 @@ class CallQueue:
         waiting = self._times.total(waiter.work.kind for waiter in self._callers if waiter.work)
         return None if running is None or waiting is None else running + waiting
 
+    @property
+    def mean_turn_seconds(self) -> float | None:
+        """How long recent turns took, in seconds, whatever their kind of work; None if no turn has ended yet."""
+        return self._times.expected("")
+
     def require_queue_space(self) -> None:
         """Raise EngineBusy if all places are taken and the present caller's key has its share of them."""
         caller, taken = CALLER.get(), self._places.total()

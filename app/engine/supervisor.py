@@ -161,6 +161,11 @@ class Supervisor:
         return self._queue.expected_seconds
 
     @property
+    def mean_turn_seconds(self) -> float | None:
+        """How long recent calls of the engine took, in seconds; None if none has ended yet."""
+        return self._queue.mean_turn_seconds
+
+    @property
     def queue_size(self) -> int:
         """How many callers may wait in the queue while one uses the engine."""
         return self._limits.queue_size

@@ -11,6 +11,7 @@ JOB: dict[str, Any] = {
     "state": "succeeded",
     "phase": "done",
     "progress": {"done": 24, "total": 24, "unit": "bytes", "rate": 96.0, "eta_seconds": 0.0},
+    "queue": None,
     "request": {"repository": "org/repo", "file": "model-Q4_K_M.gguf", "revision": "main", "if_exists": "fail"},
     "result": {
         "models": [

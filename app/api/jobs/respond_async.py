@@ -17,9 +17,10 @@ from app.api.http import threads
 from app.api.http.deps import ActorDep, part
 from app.api.http.problems import problems
 from app.api.http.request_errors import ServiceReadOnly
+from app.api.jobs.described_job import DescribeJob, DescribeJobDep
 from app.api.jobs.idempotency_key import IdempotencyKey
 from app.api.jobs.long_poll import MAX_WAIT_SECONDS, finished_or_latest
-from app.api.jobs.schemas import JobOut, describe
+from app.api.jobs.schemas import JobOut
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, Priority
 from app.jobs.units.kinds import UnitKind
@@ -64,6 +65,7 @@ class PreferredJob:
     jobs: Jobs
     runner: UnitRunner
     actor: Actor
+    described: DescribeJob
     idempotency_key: str | None
     max_waiting: int
     """How many units without a result the jobs of one API key may have."""
@@ -131,7 +133,7 @@ class PreferredJob:
         """
         location = f"{self.request.scope.get('root_path', '')}{prefix}/{job.id}"
         if not self.wait_seconds:
-            return _accepted(job, location, "respond-async")
+            return await self._accepted(job, location, "respond-async")
         watcher = self.request.state.job_watcher
         job = await finished_or_latest(self.request, watcher, job, self.wait_seconds)
         applied = f"wait={self.wait_seconds}"
@@ -139,12 +141,11 @@ class PreferredJob:
             answer.headers[APPLIED] = applied
             answer.headers["content-location"] = f"{location}/results"
             return answer
-        return _accepted(job, location, f"respond-async, {applied}")
+        return await self._accepted(job, location, f"respond-async, {applied}")
 
-
-def _accepted(job: Job, location: str, applied: str) -> Response:
-    headers = {"location": location, APPLIED: applied}
-    return JSONResponse(describe(job).model_dump(mode="json"), 202, headers)
+    async def _accepted(self, job: Job, location: str, applied: str) -> Response:
+        described = await self.described.one(job)
+        return JSONResponse(described.model_dump(mode="json"), 202, {"location": location, APPLIED: applied})
 
 
 async def _preferred_job(
@@ -152,6 +153,7 @@ async def _preferred_job(
     jobs: Annotated[Jobs, part("jobs")],
     runner: Annotated[UnitRunner, part("unit_runner")],
     actor: ActorDep,
+    described: DescribeJobDep,
     max_waiting: Annotated[int, part("max_waiting_units")],
     idempotency_key: IdempotencyKey = None,
     _: Annotated[
@@ -179,7 +181,7 @@ async def _preferred_job(
     wait, _parameters = preferences.get("wait", (0, {}))
     is_number = isinstance(wait, int) and not isinstance(wait, bool)
     seconds = min(max(wait, 0), MAX_WAIT_SECONDS) if is_number else 0
-    return PreferredJob(request, jobs, runner, actor, idempotency_key, max_waiting, seconds)
+    return PreferredJob(request, jobs, runner, actor, described, idempotency_key, max_waiting, seconds)
 
 
 async def _job_in_any_case(
@@ -187,12 +189,13 @@ async def _job_in_any_case(
     jobs: Annotated[Jobs, part("jobs")],
     runner: Annotated[UnitRunner, part("unit_runner")],
     actor: ActorDep,
+    described: DescribeJobDep,
     max_waiting: Annotated[int, part("max_waiting_units")],
     idempotency_key: IdempotencyKey = None,
 ) -> PreferredJob:
     if request.state.access.read_only:
         raise ServiceReadOnly
-    return PreferredJob(request, jobs, runner, actor, idempotency_key, max_waiting, wait_seconds=0)
+    return PreferredJob(request, jobs, runner, actor, described, idempotency_key, max_waiting, wait_seconds=0)
 
 
 PreferredJobDep = Annotated[PreferredJob | None, Depends(_preferred_job)]

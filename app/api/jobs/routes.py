@@ -23,13 +23,13 @@ from app.api.http.negotiation import best_or_first
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
 from app.api.http.schema import DamagedRecordOut, InlineEnum
+from app.api.jobs.described_job import DescribeJobDep
 from app.api.jobs.former_results import former_results
 from app.api.jobs.long_poll import JobQuery, JobWatcherDep, finished_or_latest
 from app.api.jobs.result_stream import RESULT_STREAMS, ResultStream
 from app.api.jobs.schemas import JobListOut, JobOut
 from app.api.jobs.stream import JSON_LINES, SSE, STREAMS, LastEventId, Records, follow
 from app.api.jobs.unit_results import ResultsQuery, ResultsStreamQuery, UnitResults
-from app.api.jobs.webhooks import DescribeJobDep
 from app.jobs.folder import Jobs
 from app.jobs.held_job import DONE
 from app.jobs.records import JOB_ID as JOB_ID_FORM

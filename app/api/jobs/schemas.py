@@ -10,6 +10,7 @@ from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.schema import DamagedRecordOut, InlineEnum, Schema, Timestamp
 from app.jobs.progress import Unit
 from app.jobs.records import Failure, Job, JobState
+from app.jobs.units.queue_places import QueuePlace
 from app.webhooks.records import Delivery, DeliveryState
 
 BY_NAME = {
@@ -60,6 +61,15 @@ class WebhookOut(Schema):
     """When it is sent again; null if it is not."""
 
 
+class QueueOut(Schema):
+    """Where a job is among the units of all jobs: an estimate."""
+
+    units_ahead: NonNegativeInt
+    """How many files and texts of other jobs come before the job's next one."""
+    expected_seconds: float | None
+    """In how many seconds the job is expected to end; null while no rate is known."""
+
+
 class JobOut(Schema):
     """A job, with its present state and progress."""
 
@@ -74,6 +84,8 @@ class JobOut(Schema):
     gets the job lists the phases of its kind."""
     progress: ProgressOut
     """The progress of the job."""
+    queue: QueueOut | None
+    """Its place in the queue; null once it is finished, and for a pull."""
     request: dict[str, Any]
     """The parameters of the request that created the job. A URL is shown without its query."""
     result: dict[str, Any] | None
@@ -116,9 +128,12 @@ class JobListOut(Schema):
     """The records of jobs, of any kind, that cannot be read."""
 
 
-def describe(job: Job, delivery: Delivery | None = None) -> JobOut:
-    """Return a job as the API shows it. Without a `delivery`, the job's webhook has not been sent yet."""
-    return JobOut(**_fields(job, delivery))
+def describe(job: Job, delivery: Delivery | None = None, place: QueuePlace | None = None) -> JobOut:
+    """Return a job as the API shows it. Without a `delivery`, the job's webhook has not been sent yet.
+
+    `place` is the place of an unfinished job; None if it is not known, or the job has none.
+    """
+    return JobOut(**_fields(job, delivery), queue=QueueOut.model_validate(place) if place else None)
 
 
 def _fields(job: Job, delivery: Delivery | None) -> dict[str, Any]:
@@ -128,7 +143,7 @@ def _fields(job: Job, delivery: Delivery | None) -> dict[str, Any]:
     return {
         name: getattr(job, name)
         for name in JobOut.model_fields
-        if name not in {"request", "result", "warnings", "error", "created_by", "webhook"}
+        if name not in {"queue", "request", "result", "warnings", "error", "created_by", "webhook"}
     } | {
         "result": job.result and {name: value for name, value in job.result.items() if name != "warnings"},
         "warnings": (job.result or {}).get("warnings", []),

@@ -11,9 +11,9 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app.api.examples.jobs import JOB
 from app.api.http.negotiation import best_or_first
+from app.api.jobs.described_job import DescribeJob
 from app.api.jobs.long_poll import next_record
 from app.api.jobs.schemas import JobEventOut
-from app.api.jobs.webhooks import DescribeJob
 from app.errors import JobNotFound
 from app.jobs.records import Job
 from app.jobs.watcher import JobWatcher

@@ -2,16 +2,12 @@
 
 from typing import Annotated, Any
 
-from anyio import to_thread
-from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api.http.deps import part
-from app.api.jobs.schemas import JobEventOut, JobOut, describe
+from app.api.jobs.schemas import describe
 from app.jobs.records import Job
-from app.store.volume.volume import Volume
-from app.webhooks.records import delivery_of
 from app.webhooks.sender import CLOUD_EVENT
 from app.webhooks.targets import WebhookRefused, WebhookTargets
 
@@ -40,34 +36,6 @@ def checked_webhook(
     except WebhookRefused as exc:
         reason = str(exc)
     raise RequestValidationError([{"loc": (where, "webhook"), "msg": reason}])
-
-
-async def _described(request: Request) -> "DescribeJob":
-    return DescribeJob(request.state.store.volume)
-
-
-class DescribeJob:
-    """Describes jobs with what became of their webhooks, which is in a record of its own."""
-
-    def __init__(self, volume: Volume) -> None:
-        self._volume = volume
-
-    async def one(self, job: Job) -> JobOut:
-        """Return a job as the API shows it."""
-        return (await self.all([job]))[0]
-
-    async def event(self, job: Job) -> JobEventOut:
-        """Return a job as one record of its stream."""
-        return JobEventOut(**dict(await self.one(job)), final=job.is_finished)
-
-    async def all(self, jobs: list[Job]) -> list[JobOut]:
-        """Return jobs as the API shows them. Only the records of jobs with a webhook are read."""
-        if all(job.webhook is None for job in jobs):
-            return [describe(job) for job in jobs]
-        return await to_thread.run_sync(lambda: [describe(job, delivery_of(self._volume, job)) for job in jobs])
-
-
-DescribeJobDep = Annotated[DescribeJob, Depends(_described)]
 
 
 def cloud_event(job: Job, source: str) -> dict[str, Any]:

@@ -179,3 +179,25 @@ def test_results_are_streamed_while_the_job_runs(service: RunningService, tmp_pa
     assert ids == ["1", "2", "3"]
     assert [json.loads(line[6:])["index"] for line in rest.splitlines() if line.startswith("data: ")] == [2]
     assert after.status_code == 204
+
+
+def test_a_job_says_its_place_in_the_queue(service: RunningService, tmp_path: Path) -> None:
+    """The 202, the job, the list and the stream say how many files come first, and when the job is expected to end."""
+    service.client.post("/ocr", content=b"read one", headers={"content-type": "image/png"}).raise_for_status()
+    gate = tmp_path / "gate"
+    first = post(service, f"wait_for {gate}".encode(), b"read two").raise_for_status().headers["location"]
+    answer = post(service, b"read three").raise_for_status()
+    location = answer.headers["location"]
+
+    ahead = answer.json()["queue"]
+    listed = {job["id"]: job["queue"] for job in service.client.get("/ocr/jobs?limit=1000").json()["jobs"]}
+    with service.client.stream("GET", f"{location}/events") as stream:
+        streamed = json.loads(next(line for line in stream.iter_lines() if line))["queue"]
+    assert ahead["units_ahead"] == listed[answer.json()["id"]]["units_ahead"] == streamed["units_ahead"] == 2
+    assert service.client.get(first).json()["queue"]["units_ahead"] == 0
+    assert ahead["expected_seconds"] > 0, "the time that the request before took tells it"
+    urgent = post(service, b"read four", priority="high").raise_for_status().json()
+    assert urgent["queue"]["units_ahead"] == 0
+
+    gate.touch()
+    assert finished(service, location)["queue"] is None

@@ -1,0 +1,67 @@
+"""Jobs as answers show them: with the place in the queue, and with what became of the webhook.
+
+Neither is in the job's own record.
+"""
+
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import Depends, Request
+
+from app.api.jobs.schemas import JobEventOut, JobOut, describe
+from app.engine.states import EngineState
+from app.engine.supervisor import Supervisor
+from app.errors import StoreUnavailable
+from app.jobs.records import Job
+from app.jobs.units.queue_places import QueuePlaces, has_place
+from app.store.volume.living_services import LivingServices
+from app.store.volume.volume import Volume
+from app.webhooks.records import delivery_of
+
+
+class DescribeJob:
+    """Describes jobs for the requests of one service."""
+
+    def __init__(self, places: QueuePlaces, supervisor: Supervisor, services: LivingServices, volume: Volume) -> None:
+        self._places = places
+        self._supervisor = supervisor
+        self._services = services
+        self._volume = volume
+
+    async def one(self, job: Job) -> JobOut:
+        """Return a job as the API shows it."""
+        return (await self.all([job]))[0]
+
+    async def event(self, job: Job) -> JobEventOut:
+        """Return a job as one record of its stream."""
+        return JobEventOut(**dict(await self.one(job)), final=job.is_finished)
+
+    async def all(self, jobs: list[Job]) -> list[JobOut]:
+        """Return jobs as the API shows them. Only the records of jobs with a webhook are read."""
+        if not any(job.webhook or has_place(job) for job in jobs):
+            return [describe(job) for job in jobs]
+        return await to_thread.run_sync(self._describe, jobs, self._expected_rate())
+
+    def _describe(self, jobs: list[Job], rate: float | None) -> list[JobOut]:
+        try:
+            places = self._places.of(jobs, rate)
+        except StoreUnavailable:  # the jobs were read before
+            places = {}
+        return [
+            describe(job, delivery_of(self._volume, job) if job.webhook else None, places.get(job.id)) for job in jobs
+        ]
+
+    def _expected_rate(self) -> float | None:
+        """Return how many units a second all services would do if each took as long as a turn of this one's engine."""
+        seconds = self._supervisor.mean_turn_seconds
+        records = [service.record for service in self._services.living_services()]
+        ready = sum(1 for each in records if each and not each.is_read_only and each.engine_state == EngineState.READY)
+        return max(1, ready) / seconds if seconds else None
+
+
+async def _described(request: Request) -> DescribeJob:
+    state = request.state
+    return DescribeJob(state.queue_places, state.supervisor, state.volume_monitor.services, state.store.volume)
+
+
+DescribeJobDep = Annotated[DescribeJob, Depends(_described)]

@@ -1,0 +1,133 @@
+"""The places of jobs in the queue of units, compared with the order in which a service claims the units."""
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.build import build_jobs
+from app.jobs.folder import Jobs
+from app.jobs.records import Job, Priority
+from app.jobs.units.kinds import UnitKind
+from app.jobs.units.queue_places import QueuePlaces
+from app.jobs.units.records import Task, Unit
+from app.jobs.units.unit_order import UnitOrder
+from app.store.actor import Actor
+from app.store.store import Store
+from tests.support.held_jobs import store_on
+from tests.support.unit_works import create, finish
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return store_on(tmp_path / "models")
+
+
+@pytest.fixture
+def jobs(store: Store) -> Jobs:
+    return build_jobs(store)
+
+
+def texts_job(jobs: Jobs, key: str, count: int, priority: Priority = Priority.NORMAL) -> Job:
+    """Create a job of texts of an API key."""
+    with jobs.units.new() as new:
+        new.add_all(Unit(text=str(number)) for number in range(count))
+        return jobs.units.create(new, UnitKind.TEXTS, {}, Actor(key, "request-1"), Task({}), priority)
+
+
+def drained(jobs: Jobs, count: int | None = None) -> list[str]:
+    """Work on the units of all jobs, or on the next ones; return the job of each, in the order of the claims."""
+    order, seen = UnitOrder(jobs), list[str]()
+    while len(seen) != count and (claim := order.claim_accepted(lambda _: True)):
+        seen.append(claim.job.id)
+        finish(jobs, claim)
+    return seen
+
+
+def ahead_of(jobs: Jobs) -> dict[str, int]:
+    """Return the number of units ahead of each unfinished job."""
+    places = QueuePlaces(jobs).of(jobs.unfinished_of_units())
+    return {job_id: place.units_ahead for job_id, place in places.items()}
+
+
+def test_the_units_ahead_are_those_that_are_claimed_before(jobs: Jobs) -> None:
+    """Of jobs of three keys and three priorities, none of which has begun, each has so many units ahead as it says."""
+    texts_job(jobs, "a", 7)
+    texts_job(jobs, "b", 2)
+    texts_job(jobs, "a", 3)
+    texts_job(jobs, "c", 4, Priority.HIGH)
+    texts_job(jobs, "b", 4)
+    texts_job(jobs, "c", 2)
+    texts_job(jobs, "a", 2, Priority.LOW)
+
+    places = ahead_of(jobs)
+    order = drained(jobs)
+
+    assert places == {job_id: order.index(job_id) for job_id in places}
+    assert len(places) == 7
+
+
+def test_the_place_of_jobs_that_have_begun_is_off_by_one_turn_of_a_key_at_most(jobs: Jobs) -> None:
+    """Whose turn it is when both keys have begun is not in the records."""
+    own, other = texts_job(jobs, "a", 5), texts_job(jobs, "b", 5)
+    while unfinished := jobs.unfinished_of_units():
+        found = ahead_of(jobs)
+        assert set(found.values()) <= {0, 1}, found
+        assert found.keys() == {job.id for job in unfinished} <= {own.id, other.id}
+        drained(jobs, 1)
+
+
+def test_a_job_that_was_created_a_moment_ago_is_last(jobs: Jobs) -> None:
+    """A newer job comes after the older ones of its key, although the jobs were read just before it was created."""
+    places = QueuePlaces(jobs)
+    first = texts_job(jobs, "a", 4)
+    assert places.of([first])[first.id].units_ahead == 0
+    second = texts_job(jobs, "a", 2)
+    assert places.of([first, second])[second.id].units_ahead == 4
+
+
+def test_the_expected_seconds_follow_the_rate_of_all_jobs(store: Store, jobs: Jobs) -> None:
+    """They are the units until the job's end, divided by the rate; without a rate in records, by the given one."""
+    first, second = texts_job(jobs, "a", 6), texts_job(jobs, "a", 4)
+    assert QueuePlaces(jobs).of([second])[second.id].expected_seconds is None
+    assert QueuePlaces(jobs).of([second], 0.5)[second.id].expected_seconds == (6 + 4) / 0.5
+
+    drained(jobs, 3)
+    running = jobs.get(first.id)
+    rate = running.progress.rate
+    assert rate
+
+    found = QueuePlaces(jobs).of([running, second], 0.5)
+    assert found[first.id].expected_seconds == pytest.approx(3 / rate, rel=0.01)
+    assert found[second.id].expected_seconds == pytest.approx((3 + 4) / rate, rel=0.01)
+
+    record = store.volume.jobs_dir / first.id / "job.json"  # as if the job had got nothing done for a day
+    written = json.loads(record.read_text())
+    written["updated_at"] = (datetime.fromisoformat(written["updated_at"]) - timedelta(days=1)).isoformat()
+    record.write_text(json.dumps(written))
+    assert QueuePlaces(jobs).of([second], 0.5)[second.id].expected_seconds == (3 + 4) / 0.5
+
+
+def test_only_unfinished_jobs_of_files_and_texts_have_a_place(jobs: Jobs) -> None:
+    """A finished job has none, and neither has a job of another kind, which does not wait for the engine."""
+    done, other = texts_job(jobs, "a", 1), create(jobs, "x")
+    drained(jobs)
+    assert QueuePlaces(jobs).of([jobs.get(done.id), jobs.get(other.id), other]) == {}
+
+
+def test_the_places_of_many_jobs_take_no_look_at_each(jobs: Jobs) -> None:
+    """A list of jobs costs one look at the folder."""
+    many = [texts_job(jobs, f"key {number % 5}", 3) for number in range(60)]
+    looks = 0
+    unfinished = jobs.unfinished_of_units
+
+    def counted() -> list[Job]:
+        nonlocal looks
+        looks += 1
+        return unfinished()
+
+    jobs.unfinished_of_units = counted  # type: ignore[method-assign]
+    found = QueuePlaces(jobs).of(many)
+    assert (looks, len(found)) == (1, 60)
+    assert max(place.units_ahead for place in found.values()) < 180
