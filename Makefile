@@ -80,9 +80,9 @@ bench: $(VENV)/dev ## Run the benchmarks and print the tables of docs/benchmarks
 
 lock: $(VENV)/dev ## Pin the newest versions that pyproject.toml allows, with hashes.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
-	    --custom-compile-command 'make lock' --extra otel pyproject.toml -o requirements.lock
+	    --custom-compile-command 'make lock' --extra otel --extra cluster pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
-	    --custom-compile-command 'make lock' --extra otel --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	    --custom-compile-command 'make lock' --extra otel --extra cluster --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --python-version 3.11 tests/deploy/checkov.in -o tests/deploy/checkov.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \

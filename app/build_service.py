@@ -52,13 +52,13 @@ from app.jobs.units.kinds import UnitKind
 from app.jobs.units.processor_preference import ProcessorPreference
 from app.jobs.units.queue_places import QueuePlaces
 from app.jobs.units.unit_order import UnitOrder
-from app.jobs.units.unit_queue import queue_of
+from app.jobs.units.unit_queue import UnitQueue, queue_of
 from app.jobs.units.unit_runner import UnitRunner, UnitWork
 from app.jobs.watcher import JobWatcher
 from app.metrics import Metrics
 from app.pulls.offer_list import OfferList
 from app.service_description import ServiceDescription
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 from app.store import LOCK_SECONDS, Store
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.volume.living_services import LivingServices
@@ -120,7 +120,15 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         model_choice=model_choice,
         text_service=text_service,
         max_waiting_units=settings.max_waiting_units,
-        unit_runner=build_unit_runner(jobs, recognition, text_service, job_watcher, volume_monitor.services, on_event),
+        unit_runner=build_unit_runner(
+            build_unit_queue(settings, jobs, on_event),
+            jobs,
+            recognition,
+            text_service,
+            job_watcher,
+            volume_monitor.services,
+            on_event,
+        ),
         queue_places=QueuePlaces(jobs),
         list_cache=ListCache(store, watcher, supervisor),
         upload_receiver=build_upload_receiver(settings),
@@ -326,7 +334,26 @@ def build_recognition_service(
     )
 
 
+def build_unit_queue(settings: Settings, jobs: Jobs, on_event: OnEvent) -> UnitQueue:
+    """Build the queue of units: of the folder alone, or in a database. Raises SettingsError."""
+    url = settings.read_jobs_url()
+    if url is None:
+        return UnitOrder(jobs)
+    try:
+        from app.jobs.database.connection import is_url  # noqa: PLC0415 - an extra, which a folder does not need
+        from app.jobs.database.database_queue import DatabaseQueue  # noqa: PLC0415
+    except ImportError as exc:
+        raise SettingsError(
+            f"OCR_JOBS_URL needs the extra `cluster`, which is not installed ({exc}). Install it: "
+            "pip install 'ocr-model-service[cluster]'"
+        ) from exc
+    if not is_url(url):
+        raise SettingsError("OCR_JOBS_URL: it is not a URL such as postgresql://user:password@host:5432/database")
+    return DatabaseQueue(jobs, url, on_event)
+
+
 def build_unit_runner(
+    queue: UnitQueue,
     jobs: Jobs,
     recognition: RecognitionService,
     texts: TextService,
@@ -339,7 +366,7 @@ def build_unit_runner(
     preference = ProcessorPreference(
         services.living_services, lambda: {queue_of(job) for job in jobs.unfinished_of_units()}
     )
-    return UnitRunner(UnitOrder(jobs), works, on_event, on_written=watcher.look, preference=preference)
+    return UnitRunner(queue, works, on_event, on_written=watcher.look, preference=preference)
 
 
 def build_image_downloads(settings: Settings) -> ImageDownloads:

@@ -72,6 +72,8 @@ class EventName(StrEnum):
     JOB_FINISHED = "job.finished"
     JOB_CRASHED = "job.crashed", logging.ERROR
     JOB_UNRECORDED = "job.unrecorded", logging.WARNING
+    QUEUE_AWAY = "queue.away", logging.WARNING
+    QUEUE_BACK = "queue.back"
     PULL_STARTED = "pull.started"
     PULL_RETRIED = "pull.retried"
     PULL_FINISHED = "pull.finished"

@@ -95,6 +95,8 @@ class Observation:
     """How long ago the oldest unfinished job was created, by the kind of job."""
     units_running: int
     """How many files and texts of jobs this service works on."""
+    is_queue_available: bool
+    """Whether new jobs can be queued."""
     webhooks_pending: int
     """The number of webhooks of finished jobs that are still to be sent, by any service on the folder."""
 
@@ -367,6 +369,7 @@ def _store(now: Observation) -> Iterator[Metric]:
     oldest = dict.fromkeys(kinds, 0.0) | now.units_oldest_seconds
     yield _gauge("ocr_units_oldest_seconds", "Age of the oldest unfinished job.", "kind", oldest)
     yield _gauge("ocr_units_running", "Files and texts of jobs that this service works on.", value=now.units_running)
+    yield _gauge("ocr_queue_available", "1 while jobs can be queued.", value=now.is_queue_available)
     yield _gauge(
         "ocr_webhooks_pending", "Webhooks of finished jobs that are still to be sent.", value=now.webhooks_pending
     )

@@ -233,6 +233,10 @@ class Settings(BaseSettings):
     """The most pages in one call; request a part of a longer document with `pages`."""
     max_image_files: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """The most files of one recognition job, each of `OCR_MAX_IMAGE_BYTES` at most; more are answered 422."""
+    jobs_url: SecretStr | None = None
+    """`postgresql://user:password@host/database`: the database of the queue of jobs; without one, the model folder."""
+    jobs_url_file: Path | None = None
+    """A file that contains this URL, instead of OCR_JOBS_URL."""
     max_waiting_units: Annotated[int, Field(ge=1)] = 20_000
     """The most unfinished files and texts in the jobs of one API key, or without keys of all callers; else 429."""
     image_download_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=1)
@@ -401,6 +405,23 @@ class Settings(BaseSettings):
         if not re.fullmatch(VISIBLE, token):
             raise SettingsError(f"{variable}: a token is one line of ASCII without spaces, and this is not one")
         return token or None
+
+    def read_jobs_url(self) -> str | None:
+        """Return the URL of the queue's database from its variable or file, None if neither is set.
+
+        Raises SettingsError if it is not one; the message does not quote it, because it may have a password.
+        """
+        variable, url = "OCR_JOBS_URL", self.jobs_url.get_secret_value() if self.jobs_url else ""
+        if self.jobs_url_file is not None:
+            variable = f"OCR_JOBS_URL_FILE={self.jobs_url_file}"
+            try:
+                url = self.jobs_url_file.read_text()
+            except (OSError, UnicodeDecodeError) as exc:
+                raise SettingsError(f"{variable} cannot be read: {exc}") from exc
+        url = url.strip()
+        if url and not re.fullmatch(r"postgres(ql)?://[!-~]+", url):
+            raise SettingsError(f"{variable}: it is not a URL such as postgresql://user:password@host:5432/database")
+        return url or None
 
     def read_webhook_secrets(self) -> tuple[str, ...]:
         """Return the secrets that sign webhooks, from their variable or file.

@@ -32,6 +32,7 @@ ServiceError
 │  ├─ StoreDenied            the service's user may not change the model folder
 │  ├─ StoreUnsafe            the model folder's file system cannot keep changes safe
 │  └─ StoreFull              the disk of the model folder is full
+├─ QueueUnavailable          the database of the queue is not available
 ├─ StateError
 │  ├─ StateFull              the disk of the state folder is full
 │  └─ StateUnavailable       the state folder cannot be used
@@ -104,6 +105,7 @@ from app.errors.pulls import (
     SourceRefused,
     SourceUnavailable,
 )
+from app.errors.queue import QueueUnavailable
 from app.errors.state import StateError, StateFull, StateUnavailable
 from app.errors.store import (
     ConditionFailed,
@@ -178,6 +180,7 @@ __all__ = [
     "PartialNotFound",
     "PullConflict",
     "PullsMisconfigured",
+    "QueueUnavailable",
     "RegionOutsidePage",
     "ResourceMissing",
     "ResourceRefused",

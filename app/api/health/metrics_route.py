@@ -100,6 +100,7 @@ async def _observe(
             kind: max(0.0, time.time() - oldest.timestamp()) for kind, (_, oldest) in waiting.items()
         },
         units_running=state.unit_runner.running,
+        is_queue_available=state.unit_runner.queue.problem is None,
         webhooks_pending=state.outbox.pending,
         damaged_records=await to_thread.run_sync(store.volume.records.counts, limiter=threads.measurements)
         if storage

@@ -11,9 +11,12 @@ from app.api.engine.deps import SupervisorDep
 from app.api.health.schemas import AliveOut, CheckOut, ReadyOut
 from app.api.http.auth import PUBLIC, GuardedRoute
 from app.api.http.connections.errors import ShuttingDown
-from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep
+from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep, part
 from app.api.http.problems import problems
 from app.engine.supervisor import Supervisor
+from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.unit_queue import UnitQueue
+from app.jobs.units.unit_runner import UnitRunner
 from app.store import Store
 from app.store.volume.monitor import VolumeMonitor
 
@@ -40,6 +43,7 @@ async def get_readyz(
     watcher: WatcherDep,
     watch: VolumeMonitorDep,
     store: StoreDep,
+    runner: Annotated[UnitRunner, part("unit_runner")],
     verbose: Annotated[
         Literal["", "true", "false"], Query(description="List the checks; `?verbose` is enough.")
     ] = "false",
@@ -56,10 +60,10 @@ async def get_readyz(
     supervisor.require_ready()
     if verbose == "false":
         return ReadyOut(status="ready")
-    return ReadyOut(status="ready", checks=list(_checks(store, watch, supervisor)))
+    return ReadyOut(status="ready", checks=list(_checks(store, watch, supervisor, runner.queue)))
 
 
-def _checks(store: Store, watch: VolumeMonitor, supervisor: Supervisor) -> Iterator[CheckOut]:
+def _checks(store: Store, watch: VolumeMonitor, supervisor: Supervisor, queue: UnitQueue) -> Iterator[CheckOut]:
     """Yield every check. Required checks are yielded as passed: `get_readyz` has raised an error if one failed."""
     yield CheckOut(name="store", ok=True, required=True, reason=None)
     unwritable = store.volume.unwritable  # the monitor asks the volume every second
@@ -70,6 +74,8 @@ def _checks(store: Store, watch: VolumeMonitor, supervisor: Supervisor) -> Itera
     yield CheckOut(name="journal", ok=problem is None, required=False, reason=problem)
     for check in watch.checks:
         yield CheckOut(name=f"volume-{check.name.value}", ok=check.ok, required=False, reason=check.reason)
+    if not isinstance(queue, UnitOrder):
+        yield CheckOut(name="queue", ok=queue.problem is None, required=False, reason=queue.problem)
     yield CheckOut(name="engine", ok=True, required=True, reason=None)
     if error := supervisor.license_error:
         reason = f"the engine does not accept OCR_LICENSE_FILE and runs in evaluation mode: {error}"

@@ -18,8 +18,8 @@ class CheckOut(Schema):
     """The result of one check of a part of the service."""
 
     name: str
-    """`store`, `store-writable`, `journal` or `engine`; `license`, if it failed; `volume-` and the name of a check of
-    `GET /storage`; or the name of an engine's capability."""
+    """`store`, `store-writable`, `journal` or `engine`; `queue`, with a database; `license`, if it failed; `volume-`
+    and the name of a check of `GET /storage`; or the name of an engine's capability."""
     ok: bool
     """Whether the check passed."""
     required: bool

@@ -96,6 +96,9 @@ OF_STORE = (
         ("job_id",),
     ),
     ProblemType(
+        errors.QueueUnavailable("Connection refused"), 503, "queue-unavailable", "The queue's database is away", (), 5
+    ),
+    ProblemType(
         errors.TooManyUnits(19_990, 20_000),
         429,
         "too-many-units",

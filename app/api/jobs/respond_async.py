@@ -45,6 +45,7 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 CREATION_ERRORS = (
     errors.IdempotencyKeyReused,
     errors.TooManyUnits,
+    errors.QueueUnavailable,
     errors.StoreUnavailable,
     *errors.UNWRITABLE,
     errors.StoreFull,
@@ -76,8 +77,9 @@ class PreferredJob:
     async def new_units(self) -> AsyncIterator[NewUnits]:
         """Make the folder of a new job, into which its units are received. Without a job, the folder is removed.
 
-        Raises TooManyUnits, StoreUnavailable, StoreReadOnly, StoreFull.
+        Raises QueueUnavailable, TooManyUnits, StoreUnavailable, StoreReadOnly, StoreFull.
         """
+        await self.runner.queue.check()
         await self._require_room(1)  # before the body is received
         stack = ExitStack()
         new = await to_thread.run_sync(stack.enter_context, self.jobs.units.new(), limiter=threads.changes)
@@ -100,7 +102,7 @@ class PreferredJob:
         """Create the job of the received units. `asked` is what the job shows of the request.
 
         `webhook` is the URL that is told the end of the job. Raises TooManyUnits, IdempotencyKeyReused,
-        StoreUnavailable, StoreReadOnly, StoreFull.
+        StoreUnavailable, StoreReadOnly, StoreFull; QueueUnavailable, and then there is no job.
         """
         await self._require_room(new.count)
         create = partial(
@@ -115,8 +117,13 @@ class PreferredJob:
             idempotency_key=self.idempotency_key,
         )
         job = await to_thread.run_sync(create, limiter=threads.changes)
-        await self.runner.queue.add(job)
-        self.runner.wake()
+        if new.is_created:
+            try:
+                await self.runner.queue.add(job)
+            except errors.QueueUnavailable:
+                await to_thread.run_sync(self.jobs.units.withdraw, new, limiter=threads.changes)
+                raise
+            self.runner.wake()
         return job
 
     async def _require_room(self, count: int) -> None:

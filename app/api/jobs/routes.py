@@ -16,7 +16,7 @@ from app import errors
 from app.api.examples.ids import JOB_ID
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import JobsDep, StoreDep
+from app.api.http.deps import JobsDep, StoreDep, part
 from app.api.http.header_fields import JSON
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_or_first
@@ -34,6 +34,7 @@ from app.jobs.folder import Jobs
 from app.jobs.held_job import DONE
 from app.jobs.records import JOB_ID as JOB_ID_FORM
 from app.jobs.records import Job, JobState
+from app.jobs.units.unit_runner import UnitRunner
 from app.store import Store
 
 JobId = Annotated[str, Path(description="The job's id, from its `Location`.", examples=[JOB_ID])]
@@ -159,13 +160,21 @@ async def get_job(
 
 
 async def cancel_job(
-    job: JobDep, kind: JobKindDep, store: StoreDep, jobs: JobsDep, described: DescribeJobDep, response: Response
+    job: JobDep,
+    kind: JobKindDep,
+    store: StoreDep,
+    jobs: JobsDep,
+    described: DescribeJobDep,
+    runner: Annotated[UnitRunner, part("unit_runner")],
+    response: Response,
 ) -> JobOut:
     """Cancel the job, whichever service on the folder runs it. That service notices it within half a second.
 
     A finished job is not changed.
     """
     cancelled = await to_thread.run_sync(kind.cancel, store, jobs, job.id, limiter=threads.changes)
+    if cancelled.units is not None and not job.is_finished:
+        await runner.queue.cancelled(cancelled)
     response.status_code = 200 if cancelled.is_finished else 202
     return await described.one(cancelled)
 

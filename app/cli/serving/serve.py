@@ -47,6 +47,7 @@ def _settings_or_exit() -> Settings:
         if settings.api_keys_file:
             Keyring.load(settings.api_keys_file)
         settings.read_hub_token()
+        settings.read_jobs_url()
         settings.require_license_file()
         _make_folders(settings)
     except (SettingsError, KeysError) as exc:

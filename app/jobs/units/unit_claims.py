@@ -100,6 +100,48 @@ class UnitClaims:
                     return claim
         return None
 
+    def claim_unit(self, job: Job, number: int, understands: Callable[[Job, Task], bool]) -> Claim | None:
+        """Claim one unit of a job, as `claim` does. None if it has a result, or the job has ended.
+
+        Raises ModelLocked or ModelInUse if a process works on it; otherwise as `claim`.
+        """
+        known = self._jobs.open(job)
+        with known.using, explaining_refusals(), contextlib.suppress(JobNotFound), ExitStack() as lock:
+            known.refresh()
+            if known.log.end is not None or known.log.is_complete:
+                self._end(known)
+                return None
+            if number in known.log.done or number >= min(job.units or 0, MAX_UNITS):
+                return None
+            if number in known.claimed:
+                raise ModelLocked(lock_name(job.id, number))
+            lock.enter_context(self._jobs.locks.exclusive(lock_name(job.id, number), seconds=0))
+            known.claimed.add(number)
+            try:
+                return self._begin(known, number, lock, understands)
+            except BaseException:
+                known.claimed.discard(number)
+                raise
+        return None
+
+    def open_units(self, job: Job) -> list[int]:
+        """Return the numbers of a job's units that have no result, and end the job if there are none.
+
+        Raises StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if the job's files cannot be read.
+        """
+        known = self._jobs.open(job)
+        with known.using, explaining_refusals(), contextlib.suppress(JobNotFound):
+            known.refresh()
+            if known.log.end is None and not known.log.is_complete:
+                return [number for number in range(min(job.units or 0, MAX_UNITS)) if number not in known.log.done]
+            self._end(known)
+        return []
+
+    def is_done(self, claim: Claim) -> bool:
+        """Return True if a claimed unit has its result, or its job has ended, as far as this process has read."""
+        with claim.known.using:
+            return claim.known.log.end is not None or claim.number in claim.known.log.done
+
     def is_ended(self, claim: Claim) -> bool:
         """Return True if the job has ended, whichever service has ended it, such as by a cancellation."""
         with claim.known.using, contextlib.suppress(OSError, RecordDamaged):

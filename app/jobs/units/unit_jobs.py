@@ -84,6 +84,16 @@ class UnitJobs:
         new.is_created = True
         return job
 
+    def withdraw(self, new: NewUnits) -> None:
+        """Undo the creation of a job that could not be queued; its folder is removed at the end of `new`.
+
+        No service has begun it: `new` still holds the job's lock. Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        with explaining_refusals():
+            new.folder.record.unlink(missing_ok=True)
+        new.is_created = False
+        self._open.forget(new.job_id)
+
     def cancel(self, job: Job) -> Job:
         """Cancel a job, and return it as it has ended. Services that work on its units notice the end soon.
 

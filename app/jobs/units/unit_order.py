@@ -32,6 +32,11 @@ class UnitOrder(UnitQueue):
         """By the name of the API key, the number of the key's last turn in this service."""
         self._claiming = threading.Lock()
 
+    @property
+    def problem(self) -> str | None:
+        """Return None: a folder that is away is reported elsewhere."""
+        return None
+
     async def run(self, wake: Callable[[], None], on_ended: Callable[[], None]) -> None:
         """Return at once: a service looks for units in the folder itself."""
 

@@ -21,6 +21,10 @@ class UnitQueue(Protocol):
 
     claims: UnitClaims
 
+    @property
+    def problem(self) -> str | None:
+        """Why no new job can be queued now; None if one can."""
+
     async def run(self, wake: Callable[[], None], on_ended: Callable[[], None]) -> None:
         """Serve the queue until the task is cancelled. May be called again after an exception.
 

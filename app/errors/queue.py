@@ -1,0 +1,13 @@
+"""The errors of the queue of units, if a database keeps it."""
+
+from app.errors.base import ServiceError
+
+
+class QueueUnavailable(ServiceError):
+    """The database that keeps the queue does not answer, or refuses this service."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The database of the queue (OCR_JOBS_URL) is not available, so no job can be created: {reason}. Nothing "
+            "was created. Jobs that exist can be read and cancelled, and what runs goes on. Try again in a moment."
+        )

@@ -1,0 +1,161 @@
+"""The connections to the queue's database, and the tables there."""
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from procrastinate.exceptions import ConnectorException, UniqueViolation
+from procrastinate.manager import JobManager
+from procrastinate.psycopg_connector import PsycopgConnector
+from procrastinate.schema import SchemaManager
+from psycopg import AsyncConnection, Error
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import RaiseException
+from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Identifier
+from psycopg_pool import AsyncConnectionPool
+
+FAILURES = (ConnectorException, Error, OSError, TimeoutError)
+"""What the driver raises if the database does not answer, refuses this service, or lacks the tables."""
+OPERATION_SECONDS = 5.0
+"""How long an operation may take, in seconds. A database that hangs is away."""
+CONNECTIONS = 3
+"""How many connections a service has at most, besides the one that listens."""
+INDEXES = (
+    "CREATE INDEX ocr_units_of_jobs ON procrastinate_jobs ((args->>'job')) WHERE status IN ('todo', 'doing')",
+    "CREATE INDEX ocr_units_of_keys ON procrastinate_jobs ((args->>'key'), priority) WHERE status = 'todo'",
+    "CREATE INDEX ocr_units_ended ON procrastinate_jobs (id) WHERE status NOT IN ('todo', 'doing')",
+)
+"""Indexes for the questions that procrastinate's own queries do not ask."""
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it would log each attempt to connect; an event says it once
+
+
+class RowGone(Exception):
+    """A row is gone, or in a state in which it cannot be changed so, because another service has changed it."""
+
+
+class UnitWaits(Exception):
+    """A row cannot wait, because its unit has another row that waits."""
+
+
+class DatabaseAway(Exception):
+    """The database does not answer, refuses this service, or lacks the tables. The text says why, in one line."""
+
+
+@asynccontextmanager
+async def answering(seconds: float = OPERATION_SECONDS) -> AsyncIterator[None]:
+    """Raise DatabaseAway, RowGone or UnitWaits if an operation of the block fails; it may take `seconds`."""
+    try:
+        with anyio.fail_after(seconds):
+            yield
+    except FAILURES as exc:
+        # The driver's messages name the server and the user, and never the password.
+        cause = exc.__cause__ if isinstance(exc, ConnectorException) and exc.__cause__ else exc
+        if isinstance(exc, UniqueViolation):
+            raise UnitWaits from exc
+        if isinstance(cause, RaiseException):
+            raise RowGone from exc
+        reason = " ".join(str(cause).split())
+        kind = "it does not answer" if isinstance(cause, TimeoutError) else type(cause).__name__
+        raise DatabaseAway(reason or kind) from exc
+
+
+class QueueDatabase:
+    """The tables of one model folder in a database, with open connections to it."""
+
+    def __init__(self, manager: JobManager, pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> None:
+        """Use `open_database`."""
+        self.manager = manager
+        self._pool = pool
+
+    @asynccontextmanager
+    async def transaction(self, seconds: float = OPERATION_SECONDS) -> AsyncIterator[AsyncConnection[TupleRow]]:
+        """Open a transaction, which is committed at the end of the block. Raises DatabaseAway."""
+        async with answering(seconds), self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+    async def run(self, statement: str, **values: Any) -> list[TupleRow]:  # noqa: ANN401 - values of SQL
+        """Run a statement and return its rows. Raises DatabaseAway."""
+        async with self.transaction() as connection:
+            return await rows_of(connection, statement, **values)
+
+
+@asynccontextmanager
+async def open_database(url: str, folder_id: str) -> AsyncIterator[QueueDatabase]:
+    """Connect to the database, and create the tables of a model folder there if they are missing.
+
+    `folder_id` is the folder's identity. Raises DatabaseAway.
+    """
+    schema = schema_of(folder_id)
+    info = connection_info(url, schema)
+    async with answering(2 * OPERATION_SECONDS), await AsyncConnection.connect(info) as connection:
+        await _create_tables(connection, schema)
+    pool = AsyncConnectionPool[AsyncConnection[TupleRow]](
+        info, min_size=1, max_size=CONNECTIONS, timeout=OPERATION_SECONDS, open=False
+    )
+    try:
+        await pool.open()
+        connector = PsycopgConnector()
+        await connector.open_async(pool)
+        yield QueueDatabase(JobManager(connector), pool)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await pool.close(timeout=OPERATION_SECONDS)
+
+
+def schema_of(folder_id: str) -> str:
+    """Return the name of the PostgreSQL schema that has the tables of a model folder.
+
+    Each folder has its own, so that two folders may use one database. So has each version of procrastinate's tables,
+    instead of a migration: the rows can be made again from the folder, and services of both versions may run.
+    """
+    version = hashlib.sha256(SchemaManager.get_schema().encode()).hexdigest()[:8]
+    return f"ocr_{hashlib.sha256(folder_id.encode()).hexdigest()[:12]}_{version}"
+
+
+def connection_info(url: str, schema: str) -> str:
+    """Return what libpq needs to connect. Values in the URL go first, except the schema."""
+    given: dict[str, Any] = dict(conninfo_to_dict(url))
+    options = f"{given.pop('options', '')} -c search_path={schema}".strip()
+    defaults: dict[str, Any] = {
+        "connect_timeout": int(OPERATION_SECONDS),
+        "tcp_user_timeout": int(OPERATION_SECONDS * 2000),  # else a machine that vanished is noticed after minutes
+        "application_name": "ocr-model-service",
+    }
+    return make_conninfo("", **(defaults | given), options=options)
+
+
+def is_url(url: str) -> bool:
+    """Return True if libpq can read a URL."""
+    try:
+        connection_info(url, "")
+    except Error:
+        return False
+    return True
+
+
+async def rows_of(
+    connection: AsyncConnection[TupleRow],
+    statement: str,
+    **values: Any,  # noqa: ANN401 - values of SQL
+) -> list[TupleRow]:
+    """Run a statement on a connection and return its rows."""
+    cursor = await connection.execute(SQL(statement), values)  # all statements are constants
+    return await cursor.fetchall() if cursor.description else []
+
+
+async def _create_tables(connection: AsyncConnection[TupleRow], schema: str) -> None:
+    async with connection.transaction():
+        # Several services may start at once.
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (schema,))
+        if await rows_of(
+            connection, "SELECT 1 WHERE to_regclass(%(table)s) IS NOT NULL", table=f"{schema}.procrastinate_jobs"
+        ):
+            return
+        await connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(schema)))
+        await connection.execute(SchemaManager.get_schema())
+        for statement in INDEXES:
+            await connection.execute(SQL(statement))

@@ -1,0 +1,317 @@
+"""The queue of units in PostgreSQL: who works on which unit, and when. The folder remains the truth.
+
+The log of a job decides what was done, and a claimed unit's lock of the kernel who may do it, as without a database. So
+services with and without a database may work on one folder, and the rows can be made again from the folder at any time:
+each service queues what has no row, at its start, every FILL_SECONDS, and when the database is back.
+"""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Awaitable, Callable, Collection
+from datetime import UTC, datetime, timedelta
+
+import anyio
+from anyio import CancelScope, to_thread
+from procrastinate.jobs import Job as Row
+from procrastinate.jobs import Notification, Status
+
+from app.errors import JobNotFound, ModelInUse, ModelLocked, QueueUnavailable, StoreError
+from app.events import EventName, OnEvent
+from app.jobs.database.connection import DatabaseAway, QueueDatabase, RowGone, UnitWaits, answering, open_database
+from app.jobs.database.unit_rows import (
+    UnitRow,
+    change_worker,
+    counts_of_jobs,
+    defer_units,
+    remove_ended,
+    remove_waiting,
+    rows_worked_on,
+)
+from app.jobs.folder import Jobs
+from app.jobs.records import Job
+from app.jobs.units.unit_claims import Claim
+from app.jobs.units.unit_queue import Understands, UnitQueue
+from app.store.records.forms import RecordDamaged
+
+HEARTBEAT_SECONDS = 2.0
+STALLED_SECONDS = 10.0
+"""After how long without a heartbeat, in seconds, a service's units are queued again. A service that lives goes on with
+its own: it holds their locks."""
+FILL_SECONDS = 10.0
+"""How often a service looks in the folder for units that have no row, in seconds."""
+HELD_SECONDS = 3.0
+"""For how long, in seconds, a unit is put back whose lock another process holds, or whose folder is away."""
+DAMAGED_SECONDS = 60.0
+"""For how long, in seconds, a unit is put back whose job cannot be read."""
+MAX_FETCHED = 100
+"""How many rows are fetched at most for one claim; after them the runner looks at its other work."""
+BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
+NOT_YET = "this service has not reached it yet"
+
+
+class DatabaseQueue(UnitQueue):
+    """The queue of one service. It is away until `run` has connected, and while the database does not answer."""
+
+    def __init__(self, jobs: Jobs, url: str, on_event: OnEvent) -> None:
+        self.claims = jobs.units.claims
+        self._jobs = jobs
+        self._url = url
+        self._on_event = on_event
+        self._database: QueueDatabase | None = None
+        """None while the database is away."""
+        self._worker = 0
+        self._reason = NOT_YET
+        self._away_since: float | None = None
+        self._lost = asyncio.Event()
+        self._rows: dict[tuple[str, int], UnitRow] = {}
+        """The rows of the units that this service works on, by job and number."""
+        self._owed: dict[int, datetime | None] = {}
+        """By the id of a row: when it is to be fetched again, or None if it is to be removed. Done when the database
+        is back."""
+        self._wake: Callable[[], None] = lambda: None
+        self._on_ended: Callable[[], None] = lambda: None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the queue is away; None if it is not."""
+        return None if self._database else self._reason
+
+    async def check(self) -> None:
+        """Raise QueueUnavailable if the database is away."""
+        if self._database is None:
+            raise QueueUnavailable(self._reason)
+
+    async def add(self, job: Job) -> None:
+        """Queue the units of a new job. Raises QueueUnavailable; rows that were made are removed when they come up."""
+        if (database := self._database) is None:
+            raise QueueUnavailable(self._reason)
+        try:
+            await defer_units(database, job, range(job.units or 0))
+        except DatabaseAway as exc:
+            self._lose(exc, database)
+            raise QueueUnavailable(str(exc)) from exc
+
+    async def claim_next(self, names: Collection[str], understands: Understands) -> Claim | None:
+        """Claim the next unit of the queues with these names; None if there is none, or the database is away."""
+        for _ in range(MAX_FETCHED):
+            if (database := self._database) is None:
+                return None
+            try:
+                async with answering():
+                    row = await database.manager.fetch_job(sorted(names), self._worker)
+            except DatabaseAway as exc:
+                self._lose(exc, database)
+                return None
+            if row is None:
+                return None
+            if claim := await self._claim(row, understands):
+                return claim
+        self._wake()
+        return None
+
+    async def release(self, claim: Claim) -> None:
+        """End a claim. The row of a unit without a result can be fetched again at once."""
+        is_done = await to_thread.run_sync(self.claims.is_done, claim)
+        await to_thread.run_sync(claim.release)  # before the row is free, or who fetches it would find it locked
+        if row := self._rows.pop((claim.job.id, claim.number), None):
+            await self._settle(row.id, None if is_done else _now())
+
+    async def cancelled(self, job: Job) -> None:
+        """Remove the job's waiting rows, and signal the services that work on the others."""
+        if (database := self._database) is None:
+            return  # services see the end in the job's log
+        try:
+            await remove_waiting(database, job.id)
+            for row_id in await rows_worked_on(database, job.id):
+                async with answering():
+                    await database.manager.cancel_job_by_id_async(row_id, abort=True)
+        except DatabaseAway as exc:
+            self._lose(exc, database)
+
+    async def run(self, wake: Callable[[], None], on_ended: Callable[[], None]) -> None:
+        """Connect, and serve the queue until the task is cancelled; connect again when the database was away."""
+        self._wake, self._on_ended = wake, on_ended
+        failures = 0
+        while True:
+            self._lost = asyncio.Event()
+            try:
+                async with open_database(self._url, self._jobs.volume.identity.id or "") as database:
+                    await self._begin(database)
+                    failures = 0
+                    await self._serve(database)
+            except DatabaseAway as exc:
+                self._lose(exc, None)
+            finally:
+                self._database = None
+            await anyio.sleep(BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)])
+            failures += 1
+
+    async def _begin(self, database: QueueDatabase) -> None:
+        """Register this service, do what it owes, and queue what has no row."""
+        manager, former = database.manager, self._worker
+        async with answering():
+            self._worker = await manager.register_worker()
+        await change_worker(database, self._worker, [row.id for row in self._rows.values()])
+        if former:
+            # Rows that it fetched without this service knowing become free.
+            async with answering():
+                await manager.unregister_worker(former)
+        for row_id, at in list(self._owed.items()):
+            await self._put(database, row_id, at)
+            self._owed.pop(row_id, None)
+        await self._fill(database)
+        self._database = database
+        if self._away_since is not None:
+            self._on_event(EventName.QUEUE_BACK, {"seconds": round(time.monotonic() - self._away_since, 3)})
+            self._away_since = None
+        self._wake()
+
+    async def _serve(self, database: QueueDatabase) -> None:
+        """Listen, send heartbeats and fill the queue until the database is away or the task is cancelled."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._guard, self._listen, database)
+                tasks.start_soon(self._guard, self._beat, database)
+                tasks.start_soon(self._guard, self._keep_filled, database)
+                await self._lost.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._database = None
+            if not self._lost.is_set():  # this service stops
+                with CancelScope(shield=True), contextlib.suppress(DatabaseAway):
+                    async with answering():
+                        await database.manager.unregister_worker(self._worker)
+
+    async def _guard(self, work: Callable[[QueueDatabase], Awaitable[None]], database: QueueDatabase) -> None:
+        try:
+            await work(database)
+        except DatabaseAway as exc:
+            self._lose(exc, database)
+
+    async def _listen(self, database: QueueDatabase) -> None:
+        async def on_notification(*, channel: str, notification: Notification) -> None:  # noqa: ARG001 - procrastinate's
+            if notification["type"] == "abort_job_requested":
+                self._on_ended()
+            else:
+                self._wake()
+
+        async with answering(math.inf):
+            await database.manager.listen_for_jobs(on_notification=on_notification)
+
+    async def _beat(self, database: QueueDatabase) -> None:
+        """Send heartbeats, and free the units of services that send none."""
+        manager = database.manager
+        while True:
+            async with answering():
+                await manager.update_heartbeat(self._worker)
+                await manager.prune_stalled_workers(STALLED_SECONDS)
+                stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
+            for row in stalled:
+                if row.id is not None:
+                    await self._put(database, row.id, _now())
+            if stalled:
+                self._wake()
+            await anyio.sleep(HEARTBEAT_SECONDS)
+
+    async def _keep_filled(self, database: QueueDatabase) -> None:
+        while True:
+            await anyio.sleep(FILL_SECONDS)
+            await self._fill(database)
+
+    async def _fill(self, database: QueueDatabase) -> None:
+        """Queue the units of the folder's unfinished jobs that have no row, and end the jobs whose units are done."""
+        counts = await counts_of_jobs(database)
+        try:
+            for job in await to_thread.run_sync(self._jobs.unfinished_of_units):
+                try:
+                    units = await to_thread.run_sync(self.claims.open_units, job)
+                except RecordDamaged as exc:
+                    await to_thread.run_sync(self._jobs.note_damaged, job, str(exc))
+                else:
+                    if counts.get(job.id, 0) < len(units):
+                        await defer_units(database, job, units)
+        except (StoreError, OSError):
+            pass  # without the folder there are no units; requests report the reason
+        await remove_ended(database)
+
+    async def _claim(self, row: Row, understands: Understands) -> Claim | None:
+        """Claim the unit of a fetched row. If it cannot be worked on, remove the row or put it back."""
+        unit = UnitRow.of(row)
+        if unit is None:
+            await self._settle(row.id or 0, None)
+            return None
+        try:
+            job = await to_thread.run_sync(self._jobs.get, unit.job_id)
+            claim = await to_thread.run_sync(self.claims.claim_unit, job, unit.unit, understands)
+        except JobNotFound:
+            await self._drop(unit)
+        except (ModelLocked, ModelInUse):
+            await self._settle(unit.id, _now(HELD_SECONDS))
+        except RecordDamaged as exc:
+            await to_thread.run_sync(self._jobs.note_damaged, job, str(exc))
+            await self._settle(unit.id, _now(DAMAGED_SECONDS))
+        except (StoreError, OSError):
+            await self._settle(unit.id, _now(HELD_SECONDS))
+            raise
+        except BaseException:
+            await self._settle(unit.id, _now())
+            raise
+        else:
+            if claim:
+                self._rows[unit.job_id, unit.unit] = unit
+                return claim
+            if (await to_thread.run_sync(self._jobs.get, unit.job_id)).is_finished:
+                await self._drop(unit)
+            else:
+                await self._settle(unit.id, None)
+        return None
+
+    async def _drop(self, unit: UnitRow) -> None:
+        """Remove all rows of a job that has ended, at once."""
+        await self._settle(unit.id, None)
+        if database := self._database:
+            try:
+                await remove_waiting(database, unit.job_id)
+            except DatabaseAway as exc:
+                self._lose(exc, database)
+
+    async def _settle(self, row_id: int, at: datetime | None) -> None:
+        """Remove a row, or let it be fetched again from a time on. While the database is away, this is owed."""
+        self._owed[row_id] = at
+        if (database := self._database) is None:
+            return
+        try:
+            await self._put(database, row_id, at)
+        except DatabaseAway as exc:
+            self._lose(exc, database)
+        else:
+            self._owed.pop(row_id, None)
+
+    async def _put(self, database: QueueDatabase, row_id: int, at: datetime | None) -> None:
+        """Remove a row, or put it back. Nothing happens if another service has done so, or the row is gone."""
+        manager = database.manager
+        with contextlib.suppress(RowGone):
+            if at is not None:
+                with contextlib.suppress(UnitWaits):  # then this row is not needed
+                    async with answering():
+                        await manager.retry_job_by_id_async(row_id, at)
+                    return
+            async with answering():
+                await manager.finish_job_by_id_async(row_id, Status.SUCCEEDED, delete_job=True)
+
+    def _lose(self, exc: DatabaseAway, database: QueueDatabase | None) -> None:
+        """Note that the database is away, and report it once. A database that was replaced since does not count."""
+        if database is not self._database:
+            return
+        self._database = None
+        self._lost.set()
+        self._reason = str(exc)
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            self._on_event(EventName.QUEUE_AWAY, {"reason": self._reason})
+
+
+def _now(seconds: float = 0.0) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)

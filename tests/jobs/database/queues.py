@@ -1,0 +1,84 @@
+"""Runners of units whose queue is in a database, as several services on one folder have them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from app.build import build_jobs
+from app.events import EventName
+from app.jobs.database.database_queue import DatabaseQueue
+from app.jobs.folder import Jobs
+from app.jobs.records import Job
+from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.unit_runner import UnitRunner
+from app.store.store import Store
+from tests.support.held_jobs import store_on
+from tests.support.unit_works import KIND, TestedWork
+from tests.support.waiting import eventually_async
+
+
+class Service:
+    """One service: its view of the folder, its queue and its runner."""
+
+    def __init__(self, store: Store, url: str | None, work: TestedWork | None = None) -> None:
+        """Without `url`, the queue is the folder."""
+        self.events: list[tuple[EventName, dict[str, Any]]] = []
+        self.jobs = build_jobs(store_on(store.root))
+        self.work = work or TestedWork()
+        self.queue = DatabaseQueue(self.jobs, url, self._note) if url else UnitOrder(self.jobs)
+        self.runner = UnitRunner(self.queue, {KIND: self.work}, self._note)
+
+    def _note(self, event: EventName, fields: dict[str, Any]) -> None:
+        self.events.append((event, fields))
+
+    def reported(self, *wanted: EventName) -> list[EventName]:
+        """Return those of the reported events that are wanted."""
+        return [event for event, _ in self.events if event in wanted]
+
+    async def add(self, job: Job) -> Job:
+        """Queue a job that was created, and look for its units, as a request does."""
+        await self.queue.add(job)
+        self.runner.wake()
+        return job
+
+    async def connected(self) -> None:
+        """Wait until the database has answered."""
+        await eventually_async(lambda: self.queue.problem is None)
+
+
+@asynccontextmanager
+async def running(*services: Service) -> AsyncIterator[None]:
+    """Run the runners of services until the end of the block."""
+    tasks = [asyncio.create_task(service.runner.run()) for service in services]
+    try:
+        for service in services:
+            await service.connected()
+        yield
+    finally:
+        for service in services:
+            service.runner.stop()
+        await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def serving(store: Store, url: str) -> AsyncIterator[Service]:
+    """Run the queue of a service that works on nothing by itself until the end of the block."""
+    service = Service(store, url)
+    task = asyncio.create_task(service.queue.run(lambda: None, lambda: None))
+    try:
+        await service.connected()
+        yield service
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def ended(jobs: Jobs, job: Job) -> Callable[[], Job | None]:
+    """Return a probe for the end of a job."""
+
+    def probe() -> Job | None:
+        found = jobs.get(job.id)
+        return found if found.is_finished else None
+
+    return probe
