@@ -1,4 +1,4 @@
-"""Rolling restarts of two replicas behind the sample proxies while callers send changes.
+"""Rolling restarts of three replicas behind the sample proxies while callers send changes and jobs of several files.
 
 Callers send requests through both proxies at once. A caller knows what was answered, so the test knows what must be in
 the folder at the end. TEST_ROLLING_RESTARTS is how many times each replica is stopped.
@@ -34,6 +34,10 @@ pytestmark = [
 
 RESTARTS = int(os.environ.get("TEST_ROLLING_RESTARTS", "1"))
 PAUSE_SECONDS = 0.05
+COUNT = 3
+"""How many replicas there are."""
+UNITS = 3
+"""How many files each job has."""
 FINAL = {"succeeded", "failed", "cancelled"}
 STARTING = "engine-not-ready"
 """nginx sends requests to a replica that has started but whose engine has not; the caller sends the request again."""
@@ -50,8 +54,8 @@ class Answered:
     models: dict[str, bytes] = field(default_factory=dict)
     """The models whose upload was answered as complete."""
     pulls: list[str] = field(default_factory=list)
-    jobs: list[str] = field(default_factory=list)
-    """The paths of the jobs that were accepted."""
+    jobs: dict[str, list[str]] = field(default_factory=dict)
+    """The text of each file, by the path of the job that was accepted."""
 
 
 class Callers:
@@ -129,9 +133,12 @@ class Callers:
         assert answer.json()["text"] == str(number)
 
     def _begin_job(self, client: httpx.Client, number: int) -> None:
-        files = [("file", ("a.png", b"read a", "image/png"))]
+        texts = [
+            f"0.0{unit + 2}{number}" for unit in range(UNITS)
+        ]  # how long the engine takes for the file, in seconds
+        files = [("file", (f"{text}.png", f"nap {text}".encode(), "image/png")) for text in texts]
         answer = self._expect("POST /ocr/jobs", lambda: client.post("/ocr/jobs", files=files), 202)
-        self.answered.jobs.append(answer.headers["location"])
+        self.answered.jobs[answer.headers["location"]] = texts
 
 
 def path_name(content: bytes) -> str:
@@ -140,11 +147,11 @@ def path_name(content: bytes) -> str:
 
 
 class Replicas:
-    """Two services on one folder, each on a port that it keeps when it is started again."""
+    """Three services on one folder, each on a port that it keeps when it is started again."""
 
     def __init__(self, folder: Path, hub: Hub, stack: ExitStack) -> None:
         self._folder, self._hub, self._stack = folder, hub, stack
-        self.ports = [free_port(), free_port()]
+        self.ports = [free_port() for _ in range(COUNT)]
         self.services = [self._start(port) for port in self.ports]
 
     def _start(self, port: int) -> RunningService:
@@ -153,7 +160,7 @@ class Replicas:
             "engine_class": "tests.support.engines:Reads",
             "engine_queue_size": 100,
             "max_uploads": 100,
-            "drain_time": "5s",
+            "drain_time": "3s",
             "pull_allowed_urls": self._hub.cdn_url,
         }
         return self._stack.enter_context(RunningService(self._folder, **settings)).wait_until_ready()
@@ -180,9 +187,9 @@ def roll(replicas: Replicas, proxies: list[Proxy], callers: list[Callers]) -> li
     """Restart each replica in turn by SIGTERM. Between two restarts, wait until the proxies use the replica again."""
     (haproxy,) = [proxy for proxy in proxies if proxy.kind == "haproxy"]
     statuses = []
-    for index in range(2 * RESTARTS):
+    for index in range(COUNT * RESTARTS):
         before, counts = times_up(haproxy), [sum(each.answered.counts.values()) for each in callers]
-        statuses.append(replicas.restart(index % 2))
+        statuses.append(replicas.restart(index % COUNT))
         eventually(lambda: times_up(haproxy) > before, within=60)  # noqa: B023 - called in this iteration
         for each, count in zip(callers, counts, strict=True):
             eventually(lambda: sum(each.answered.counts.values()) > count + 20, within=60)  # noqa: B023
@@ -190,10 +197,7 @@ def roll(replicas: Replicas, proxies: list[Proxy], callers: list[Callers]) -> li
 
 
 def test_nothing_is_lost(hub: Hub, tmp_path: Path) -> None:
-    """A rolling restart loses no request, upload or pull.
-
-    Each job on images that was accepted has an end: it succeeded, or failed because its replica ended.
-    """
+    """A rolling restart loses no request, upload, pull or job, and each file of a job has exactly one result."""
     with ExitStack() as stack:
         replicas = Replicas(tmp_path, hub, stack)
         proxies = [stack.enter_context(Proxy(kind, tmp_path, replicas.ports)).wait_until_ready() for kind in KINDS]
@@ -222,14 +226,18 @@ def check(service: RunningService, callers: list[Callers]) -> None:
             assert (service.models_dir / name).read_bytes() == content, name
         for path in answered.pulls:
             assert ended(service, path) == "succeeded", path
-        ends = Counter(ended(service, path) for path in answered.jobs)
-        print(json.dumps({"jobs": ends}))
-        assert set(ends) <= {"succeeded", "failed"}
-        assert ends["succeeded"]
+        for path, texts in answered.jobs.items():
+            assert (ended(service, path), results(service, path)) == ("succeeded", texts)
         assert answered.models
         assert answered.pulls
         assert answered.jobs
         assert answered.lost == []
+
+
+def results(service: RunningService, path: str) -> list[str]:
+    """Return the text of every result of a job, by the index of its file. A file with two results is there twice."""
+    answer = service.client.get(f"{path}/results").raise_for_status().json()
+    return [f"{result['error'] or result['recognition']['text']}" for result in answer["results"]]
 
 
 def ended(service: RunningService, path: str) -> str:

@@ -31,7 +31,9 @@ class Proxy:
     def __init__(
         self, kind: str, folder: Path, replicas: Sequence[int], *, prefix: str = "", reuses: bool = True
     ) -> None:
-        """`replicas` are the ports of one or two services; without a second, that port refuses connections.
+        """`replicas` are the ports of the services; without a second, that port refuses connections.
+
+        The sample has two replicas; each further one is added as the second one is.
 
         Without `reuses`, the proxy uses each of its connections to the service for one request, unlike the samples.
         """
@@ -95,7 +97,8 @@ class Proxy:
         return self.process.poll() is None
 
     def _placed(self, text: str, ports: Sequence[int], prefix: str) -> str:
-        for shown, port in zip(REPLICA_PORTS, ports, strict=True):
+        text = with_more(text, ports[2:])
+        for shown, port in zip(REPLICA_PORTS, ports, strict=False):
             assert f"127.0.0.1:{shown}" in text
             text = text.replace(f"127.0.0.1:{shown}", f"127.0.0.1:{port}")
         text = text.replace("/run/nginx.pid", f"{self._folder}/nginx.pid").replace("/var/log/nginx", str(self._folder))
@@ -110,6 +113,16 @@ class Proxy:
             return True
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+
+def with_more(text: str, ports: Sequence[int]) -> str:
+    """Return the sample with further replicas: the lines of the second one are repeated for each."""
+    second, lines = f"127.0.0.1:{REPLICA_PORTS[1]}", list[str]()
+    for line in text.splitlines(keepends=True):
+        lines.append(line)
+        if second in line:  # `two` is HAProxy's name of the second
+            lines += [line.replace(second, f"127.0.0.1:{port}").replace("two", f"more-{port}") for port in ports]
+    return "".join(lines)
 
 
 def with_prefix(kind: str, text: str, prefix: str) -> str:
