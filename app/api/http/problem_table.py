@@ -319,6 +319,12 @@ OF_REQUESTS = (
         request_errors.NotAcceptable("application/json or text/plain"), 406, "not-acceptable", "No acceptable format"
     ),
     ProblemType(request_errors.UnsupportedForm("it ends early"), 422, "unsupported-form", "The form cannot be used"),
+    ProblemType(
+        request_errors.UnsupportedArchive("scans.zip", "it has no files"),
+        422,
+        "unsupported-archive",
+        "The archive cannot be used",
+    ),
     ProblemType(request_errors.Unauthenticated.unknown(), 401, "unauthenticated", "A valid API key is needed"),
     ProblemType(
         request_errors.MissingScope("dashboard", "write"), 403, "missing-scope", "The key lacks a scope", ("scope",)

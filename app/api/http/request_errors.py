@@ -212,6 +212,16 @@ class UnsupportedForm(Exception):
         super().__init__(f"The form cannot be used: {reason}. Send one file in a field {field!r}{several}.")
 
 
+class UnsupportedArchive(Exception):
+    """A ZIP archive for a job has no files, or is beyond a limit."""
+
+    def __init__(self, name: str | None, reason: str) -> None:
+        which = f"The ZIP archive {name!r}" if name else "The ZIP archive"
+        super().__init__(
+            f"{which} cannot be used: {reason}. Send its files in fields 'file' of a form, or less of them."
+        )
+
+
 class WrongHost(Exception):
     """The request is for a host name that this service does not have."""
 

@@ -8,12 +8,15 @@ from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
 from app.api.images.form_parts import FormParts, Part
 from app.api.images.options.form_fields import repeated_option, unknown_option
 from app.api.images.received import MAX_NAME_CHARS, Image
+from app.engine.contract.archive_members import ZIP_SIGNATURES
 
 FILE_FIELD = "file"
 MAX_OPTION_BYTES = 8192
 """The longest value of an option in a form, in bytes."""
 PLAIN_CODINGS = {"binary", "8bit", "7bit"}
 """The values of `Content-Transfer-Encoding` that mean an unencoded part. RFC 7578 deprecates the header."""
+SIGNATURE_BYTES = 4
+"""How many bytes of a file tell that it is a ZIP archive."""
 IMAGE_LIMIT_VARIABLE = "OCR_MAX_IMAGE_BYTES"
 """The setting that limits an image, for the message of BodyTooLarge."""
 
@@ -21,9 +24,24 @@ IMAGE_LIMIT_VARIABLE = "OCR_MAX_IMAGE_BYTES"
 class Files:
     """The files of one request, written one after another."""
 
-    def __init__(self, path_of: Callable[[int], Path], max_bytes: int, most_files: int, password: str | None) -> None:
-        """`path_of` returns the path for the file with a number, counted from 0."""
+    def __init__(
+        self,
+        path_of: Callable[[int], Path],
+        max_bytes: int,
+        most_files: int,
+        password: str | None,
+        *,
+        max_archive_bytes: int | None = None,
+    ) -> None:
+        """`path_of` returns the path for the file with a number, counted from 0; it may refuse.
+
+        `max_archive_bytes` limits a ZIP archive in place of `max_bytes`.
+        """
         self.images: list[Image] = []
+        self.max_archive_bytes = max_archive_bytes
+        self.has_archives = False
+        self._head = b""
+        """The first bytes of the present file."""
         self.most_files = most_files
         self._path_of = path_of
         self._max_bytes = max_bytes
@@ -33,6 +51,7 @@ class Files:
     def begin(self, name: str | None = None) -> None:
         """Start the file of the next image; `write` then adds to that file."""
         self.close()
+        self._head = b""
         path = self._path_of(len(self.images))
         self._file = path.open("xb")
         self.images.append(Image(path, name, self._password))
@@ -40,9 +59,15 @@ class Files:
     def write(self, data: bytes) -> None:
         """Add bytes to the present file. Raises BodyTooLarge."""
         assert self._file  # noqa: S101 - begin() was called
+        if len(self._head) < SIGNATURE_BYTES:
+            self._head += data[:SIGNATURE_BYTES]
         self._file.write(data)
-        if self._file.tell() > self._max_bytes:
-            raise BodyTooLarge(self._max_bytes, IMAGE_LIMIT_VARIABLE)
+        most_bytes = self._max_bytes
+        if self.max_archive_bytes and self._head.startswith(ZIP_SIGNATURES):
+            self.has_archives, most_bytes = True, self.max_archive_bytes
+            self._path_of(len(self.images))  # an archive may be large, so the disk is looked at again
+        if self._file.tell() > most_bytes:
+            raise BodyTooLarge(most_bytes, IMAGE_LIMIT_VARIABLE)
 
     def close(self) -> None:
         """Close the present file."""

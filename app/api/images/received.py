@@ -30,6 +30,8 @@ class Image:
     """The file's name in the form, or its URL without the query; None without either."""
     password: str | None = field(default=None, repr=False)
     """The password of an encrypted PDF, or None."""
+    unreadable: str | None = None
+    """Why there is no file to read, as of a damaged file in an archive; None if there is one."""
 
 
 @dataclass(frozen=True, slots=True)

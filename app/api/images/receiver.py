@@ -6,6 +6,7 @@ The body is one image, a form with files, or JSON with URLs.
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from anyio import CancelScope, to_thread
@@ -15,8 +16,10 @@ from app.api.http import threads
 from app.api.http.disconnects import next_chunk
 from app.api.http.header_fields import FORM, JSON
 from app.api.http.request_errors import BodyTooLarge
+from app.api.images.archives import ArchiveLimits
 from app.api.images.blocks import in_blocks
 from app.api.images.form_parser import IMAGE_LIMIT_VARIABLE, Fields, Files, Form, Raw
+from app.api.images.job_files import unpack_archives
 from app.api.images.received import ImageBody, Received
 from app.api.images.url_body import UrlBody
 from app.engine.native.state_errors import explaining_state_errors
@@ -25,6 +28,8 @@ from app.store import explaining_refusals
 
 FORM_BYTES = 1 << 16
 """How many bytes of fields and headers a form may have besides its files, for each file."""
+ARCHIVE_TYPES = (b"application/zip", b"application/x-zip-compressed", b"application/octet-stream")
+"""The types of bodies that may be ZIP archives, which may be larger than an image."""
 Parser = Raw | Form | UrlBody
 
 
@@ -65,12 +70,19 @@ class ImageReceiver:
                 await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads.images)  # noqa: FBT003
 
     async def receive_units(self, new: NewUnits, body: ImageBody, options: frozenset[str], most_files: int) -> Received:
-        """Receive the images of a job into the folder of the job that is being created.
+        """Receive the images of a job into the folder of the job that is being created. Unpack ZIP archives.
 
-        Raises what `receive` raises, with StoreFull, StoreUnavailable and other StoreErrors in place of StateErrors.
+        Raises UnsupportedArchive and what `receive` raises, with StoreFull, StoreUnavailable and other StoreErrors in
+        place of StateErrors.
         """
-        files = Files(new.path_of, self._max_bytes, most_files, body.password)
-        return await self._receive_into(new.folder.inputs, files, body, options, explaining_refusals)
+        limits = ArchiveLimits(self._max_bytes, most_files)
+        max_archive_bytes = self._max_bytes * most_files
+        files = Files(new.path_of, self._max_bytes, most_files, body.password, max_archive_bytes=max_archive_bytes)
+        received = await self._receive_into(new.folder.inputs, files, body, options, explaining_refusals)
+        if not files.has_archives:
+            return received
+        with explaining_refusals():
+            return replace(received, images=await unpack_archives(new, received.images, limits))
 
     async def _receive_into(
         self,
@@ -89,6 +101,8 @@ class ImageReceiver:
             most_bytes = (self._max_bytes + FORM_BYTES) * most_files
         elif is_json:
             too_large, most_bytes = BodyTooLarge(self._max_json_bytes), self._max_json_bytes
+        elif files.max_archive_bytes and media_type in ARCHIVE_TYPES:
+            most_bytes = files.max_archive_bytes
         if body.content_length > most_bytes:
             raise too_large
         fields = Fields(options)

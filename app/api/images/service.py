@@ -86,7 +86,7 @@ class RecognitionService:
         and SourceNotAllowed if none of the URLs is allowed.
         """
         received = await self._receiver.receive_units(new, body, options, self._max_files)
-        units = [Unit(image.name, password=image.password) for image in received.images]
+        units = [Unit(each.name, password=each.password, unreadable=each.unreadable) for each in received.images]
         units += [Unit(label_of_image(url), url=url, password=received.password) for url in received.urls]
         self._downloads.check(received.urls)
         await to_thread.run_sync(new.add_all, units, limiter=threads.images)

@@ -36,6 +36,8 @@ class ImageUnits(UnitWork):
     async def run(self, claim: Claim) -> Outcome:
         """Recognise a file. A file that ends the engine process is tried once more; then it has failed."""
         query = ReadingQuery.model_validate(claim.task.parameters)
+        if claim.unit.unreadable is not None:
+            return self.failed(claim, UnreadableImage(claim.unit.unreadable))
         try:
             recognition = await self._recognise(claim, query)
         except NOT_NOW as exc:

@@ -62,6 +62,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
 JOB_ERRORS = (
     request_errors.NotAcceptable,
     request_errors.ServiceReadOnly,
+    request_errors.UnsupportedArchive,
     *BODY_ERRORS,
     errors.EngineLacks,
     *CREATION_ERRORS,
@@ -74,7 +75,7 @@ JOB_ERRORS = (
     summary="Recognise text",
     response_model=RecognitionOut,
     response_description="The recognised text, in the format that `Accept` asks for; JSON by default.",
-    responses=OCR_RESPONSES | accepted_or(*OCR_ERRORS),
+    responses=OCR_RESPONSES | accepted_or(*OCR_ERRORS, request_errors.UnsupportedArchive),
     openapi_extra=needs(Scope.AI) | BY_QUERY | {"requestBody": image_request_body()},
 )
 @streams_body
@@ -95,8 +96,9 @@ async def recognise_text(
     Without a licence the engine cuts every text; then `truncated_by_evaluation`, or the header
     `X-Truncated-By-Evaluation`, is true.
 
-    A job may have several files, each in a field `file` of a form. Its results are JSON; it does not take
-    `correct=true`. With several files the answer is the job, also with `Prefer: respond-async, wait=20`.
+    A job may have several files, each in a field `file` of a form; each file in a ZIP archive is one of them. Its
+    results are JSON; it does not take `correct=true`. With several files the answer is the job, also with
+    `Prefer: respond-async, wait=20`.
     """
     accept = request.headers.getlist("accept")
     # Errors of the query are reported before the image is received; the form may have more options.

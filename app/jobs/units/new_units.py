@@ -41,11 +41,15 @@ class NewUnits:
 
     def path_of(self, number: int) -> Path:
         """Return the path of the file of a unit that is to be received. Raises StoreFull if the disk is nearly full."""
+        self.require_space()
+        return self.folder.input_of(number)
+
+    def require_space(self) -> None:
+        """Raise StoreFull if the disk is nearly full."""
         disk = os.statvfs(self.folder.path)
         free_bytes = disk.f_bavail * disk.f_frsize
         if free_bytes < min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize * RESERVE_PART):
             raise StoreFull("the files of jobs leave the last part of it to models", free_bytes=free_bytes)
-        return self.folder.input_of(number)
 
     def add_all(self, units: Iterable[Unit]) -> None:
         """Add units. The file of a unit, if it has one, is at `folder.input_of(number)`. Raises StoreFull etc."""

@@ -35,6 +35,8 @@ class Unit:
     url: str | None = None
     password: str | None = None
     """The password of an encrypted PDF."""
+    unreadable: str | None = None
+    """Why the unit has no file that can be read, as of a damaged file in an archive."""
 
     def to_json(self) -> str:
         """Return the unit as a line of `units.jsonl`, without the line feed."""

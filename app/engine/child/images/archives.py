@@ -4,6 +4,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.engine.contract.archive_members import is_document, is_hidden
 from app.engine.contract.image_formats import FORMAT_NAMES
 from app.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
 
@@ -12,10 +13,6 @@ MAX_ENTRIES = 1_000
 MAX_UNPACKED_BYTES = 256 << 20
 """The most bytes that all files of an archive may have together."""
 CHUNK_BYTES = 1 << 20
-DOCUMENT_ENTRIES = {"[Content_Types].xml", "mimetype", "META-INF/MANIFEST.MF", "AndroidManifest.xml"}
-"""Files that make an archive an Office document, an e-book or a program."""
-HIDDEN = ("__MACOSX/", ".")
-"""How the names of files begin that operating systems add to archives without the user's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +33,9 @@ def unpack(archive: Path) -> list[Entry]:
     entries, rest = [], MAX_UNPACKED_BYTES
     with zipfile.ZipFile(archive) as opened:
         listed = [each for each in opened.infolist() if not each.is_dir()]
-        if DOCUMENT_ENTRIES & {each.filename for each in listed}:
+        if is_document(each.filename for each in listed):
             raise UnsupportedImage("an Office document, an e-book or a program (send a PDF of it)", FORMAT_NAMES)
-        listed = [each for each in listed if not each.filename.rpartition("/")[2].startswith(".")]
-        listed = [each for each in listed if not each.filename.startswith(HIDDEN)]
+        listed = [each for each in listed if not is_hidden(each.filename)]
         if len(listed) > MAX_ENTRIES:
             raise ImageTooLarge(f"{len(listed)} files", f"{MAX_ENTRIES} files in a ZIP archive")
         for number, info in enumerate(listed):

@@ -6,6 +6,7 @@ from pi_heif import register_heif_opener
 from PIL import Image
 
 from app.engine.child.images.guarded_parsing import refusing
+from app.engine.contract.archive_members import ZIP_SIGNATURES
 from app.engine.contract.image_formats import DJVU, FORMAT_NAMES, IMAGE_FORMATS, PDF, ZIP, ImageFormat
 from app.errors import UnreadableImage, UnsupportedImage
 
@@ -22,8 +23,6 @@ FORMAT_OF_PILLOW = {
 FORMAT_OF_TYPE = {each.media_type: each for each in IMAGE_FORMATS}
 HEAD_BYTES = 1024
 """How many bytes may precede the header of a PDF. Readers of PDF accept that many."""
-ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
-"""How archives begin: with a file, or with the end of an empty archive."""
 DJVU_SIGNATURE = b"AT&TFORM"
 OTHER_KINDS = {
     b"\x1f\x8b": "compressed by gzip (send the file that is inside)",
