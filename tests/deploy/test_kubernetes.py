@@ -13,7 +13,7 @@ import pytest
 from app import __version__
 from app.engine.process.memory_limits import share_of_container
 from app.jobs.units.unit_runner import Lanes
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from tests.deploy.files import (
     KUBERNETES,
     MOST_BYTES_PER_PIXEL,
@@ -288,6 +288,32 @@ def test_the_queue_sets_the_number_of_pods_of_a_cluster(plain: Built, sites: Bui
     former = of_kind("HorizontalPodAutoscaler", sites["shared"])["metadata"]["name"]
     assert spec["advanced"]["horizontalPodAutoscalerConfig"]["name"] == former
     assert scaled["metadata"]["annotations"]["scaledobject.keda.sh/transfer-hpa-ownership"] == "true"
+
+
+def test_the_pods_of_a_cluster_reach_their_database(
+    sites: Built, plain: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The service reads the URL of the database from the mounted secret, and may connect to the database's port."""
+    cluster = sites["cluster"]
+    file = settings_of(cluster, monkeypatch).jobs_url_file
+    pod = pod_of(cluster)
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "jobs-database"]
+    (mount,) = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "jobs-database"]
+    (item,) = volume["secret"]["items"]
+    assert file == Path(mount["mountPath"], item["path"])
+    assert mount["readOnly"] is True
+    assert "optional" not in volume["secret"]
+
+    added = [
+        rule
+        for rule in of_kind("NetworkPolicy", cluster)["spec"]["egress"]
+        if rule not in of_kind("NetworkPolicy", plain["shared"])["spec"]["egress"]
+    ]
+    assert [rule["ports"] for rule in added] == [[{"port": 5432, "protocol": "TCP"}]]
+
+    (tmp_path / "uri").write_text("postgresql://app:secret@ocr-jobs-rw.ocr:5432/app\n")
+    monkeypatch.setenv("OCR_JOBS_URL_FILE", str(tmp_path / "uri"))
+    assert load_settings().read_jobs_url() == "postgresql://app:secret@ocr-jobs-rw.ocr:5432/app"
 
 
 def test_two_autoscalers_are_refused(tmp_path: Path) -> None:

@@ -39,8 +39,9 @@ COUNT = 3
 UNITS = 3
 """How many files each job has."""
 FINAL = {"succeeded", "failed", "cancelled"}
-STARTING = "engine-not-ready"
-"""nginx sends requests to a replica that has started but whose engine has not; the caller sends the request again."""
+STARTING = ("engine-not-ready", "queue-unavailable")
+"""nginx sends requests to a replica that has started, but not its engine, and has not connected to the database of the
+queue; the caller sends the request again."""
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Callers:
 
     def _expect(self, what: str, send: Callable[[], httpx.Response], *statuses: int) -> httpx.Response:
         """Send a request and count it. A replica that is starting may ask to send a request again."""
-        while (answer := send()).status_code == 503 and STARTING in answer.text:
+        while (answer := send()).status_code == 503 and any(slug in answer.text for slug in STARTING):
             self.answered.counts["sent again to a starting replica"] += 1
             time.sleep(0.5)
         assert answer.status_code in statuses, f"{what}: {answer.status_code} {answer.text}"
@@ -133,9 +134,8 @@ class Callers:
         assert answer.json()["text"] == str(number)
 
     def _begin_job(self, client: httpx.Client, number: int) -> None:
-        texts = [
-            f"0.0{unit + 2}{number}" for unit in range(UNITS)
-        ]  # how long the engine takes for the file, in seconds
+        # Each text is how long the engine takes for the file, in seconds.
+        texts = [f"0.0{unit + 2}{number}" for unit in range(UNITS)]
         files = [("file", (f"{text}.png", f"nap {text}".encode(), "image/png")) for text in texts]
         answer = self._expect("POST /ocr/jobs", lambda: client.post("/ocr/jobs", files=files), 202)
         self.answered.jobs[answer.headers["location"]] = texts
@@ -149,8 +149,9 @@ def path_name(content: bytes) -> str:
 class Replicas:
     """Three services on one folder, each on a port that it keeps when it is started again."""
 
-    def __init__(self, folder: Path, hub: Hub, stack: ExitStack) -> None:
-        self._folder, self._hub, self._stack = folder, hub, stack
+    def __init__(self, folder: Path, hub: Hub, stack: ExitStack, more: dict[str, Any]) -> None:
+        """`more` are further settings."""
+        self._folder, self._hub, self._stack, self._more = folder, hub, stack, more
         self.ports = [free_port() for _ in range(COUNT)]
         self.services = [self._start(port) for port in self.ports]
 
@@ -160,9 +161,9 @@ class Replicas:
             "engine_class": "tests.support.engines:Reads",
             "engine_queue_size": 100,
             "max_uploads": 100,
-            "drain_time": "3s",
+            "drain_time": "2s",
             "pull_allowed_urls": self._hub.cdn_url,
-        }
+        } | self._more
         return self._stack.enter_context(RunningService(self._folder, **settings)).wait_until_ready()
 
     def restart(self, index: int) -> int:
@@ -196,10 +197,12 @@ def roll(replicas: Replicas, proxies: list[Proxy], callers: list[Callers]) -> li
     return statuses
 
 
-def test_nothing_is_lost(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("queue", ["folder", "database"])
+def test_nothing_is_lost(hub: Hub, tmp_path: Path, queue: str, request: pytest.FixtureRequest) -> None:
     """A rolling restart loses no request, upload, pull or job, and each file of a job has exactly one result."""
+    more = {"jobs_url": request.getfixturevalue("database")} if queue == "database" else {}
     with ExitStack() as stack:
-        replicas = Replicas(tmp_path, hub, stack)
+        replicas = Replicas(tmp_path, hub, stack, more)
         proxies = [stack.enter_context(Proxy(kind, tmp_path, replicas.ports)).wait_until_ready() for kind in KINDS]
         callers = [Callers(proxy, hub) for proxy in proxies]
         is_over, acts = threading.Event(), [(caller, act) for caller in callers for act in caller.kinds()]
