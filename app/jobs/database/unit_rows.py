@@ -26,17 +26,21 @@ MAX_TAG = (1 << 29) - 1
 
 WAITING = "status = 'todo' AND scheduled_at IS NULL"
 """Rows that wait for their first time. A row that was put back has an old tag, which says nothing about the others."""
+WORKED_ON = "status = 'doing' AND worker_id IS NOT NULL"
 IN_CLASS = "priority BETWEEN %(lowest)s AND %(highest)s AND queue_name LIKE %(lane)s"
+OF_KEY = "args->>'key' = %(key)s"
 TAGS = f"""
 SELECT
-    COALESCE(
-        (SELECT -priority FROM procrastinate_jobs WHERE {WAITING} AND {IN_CLASS} ORDER BY priority DESC LIMIT 1),
-        (SELECT max(-priority) + 1 FROM procrastinate_jobs
-            WHERE status = 'doing' AND worker_id IS NOT NULL AND {IN_CLASS})
+    LEAST(
+        (SELECT max(-priority) FROM procrastinate_jobs WHERE {WORKED_ON} AND {IN_CLASS}),
+        (SELECT -priority FROM procrastinate_jobs WHERE {WAITING} AND {IN_CLASS} ORDER BY priority DESC LIMIT 1)
     ),
-    (SELECT max(-priority) FROM procrastinate_jobs WHERE {WAITING} AND {IN_CLASS} AND args->>'key' = %(key)s)
+    GREATEST(
+        (SELECT max(-priority) FROM procrastinate_jobs WHERE {WORKED_ON} AND {IN_CLASS} AND {OF_KEY}),
+        (SELECT max(-priority) FROM procrastinate_jobs WHERE {WAITING} AND {IN_CLASS} AND {OF_KEY})
+    )
 """  # noqa: S608 - constants
-"""The virtual time of a class and lane, and the last tag of a key there. NULL if no unit waits."""
+"""The virtual time of a class and lane, and the last tag of a key there. NULL if there are no such units."""
 OF_JOB = "args->>'job' = %(job)s AND status IN ('todo', 'doing')"
 
 
@@ -109,8 +113,9 @@ async def _next_tag(connection: AsyncConnection[TupleRow], job: Job) -> int:
 
     This is start-time fair queueing (P. Goyal, H. M. Vin, H. Cheng: Start-time Fair Queueing, SIGCOMM 1996), with units
     of equal size: a unit's tag is one more than that of the same key's unit before it, but at least the virtual time,
-    which is the tag of the unit whose turn it is. Here that is the lowest tag that waits. Units with equal tags go in
-    the order in which they were queued.
+    which is the highest tag that a service works on, or the lowest that waits if that is lower: services do not work
+    on some kinds. So a new key goes before the next unit of a batch. Units with equal tags go in the order in which
+    they were queued.
     """
     base = RANKS[job.priority] * (MAX_TAG + 1)
     lane = queue_of(job).partition(".")[0]

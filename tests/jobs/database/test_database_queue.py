@@ -90,6 +90,35 @@ async def test_units_come_by_priority_and_in_turns(store: Store, jobs: Jobs, dat
     assert found[-2:] == [("low", 0), ("low", 1)]
 
 
+async def test_a_new_key_waits_for_the_unit_that_is_worked_on(store: Store, jobs: Jobs, database: str) -> None:
+    """A key whose job comes while a batch runs goes next. If it goes on sending jobs, the batch has its turns too."""
+    async with serving(store, database) as service:
+
+        async def add(*texts: str, key: str) -> None:
+            await service.queue.add(create(jobs, *texts, actor=Actor(key)))
+
+        async def claim() -> Claim:
+            found = await service.queue.claim_next({"local.units-of-a-test"}, lambda *_: True)
+            assert found
+            return found
+
+        await add(*["batch"] * 9, key="batch")
+        working, order = await claim(), list[str]()
+        await add("page", key="page")
+        for _ in range(4):
+            await asyncio.to_thread(finish, service.jobs, working)
+            await service.queue.release(working)
+            working = await claim()
+            order.append(working.unit.text or "")
+            if order[-1] == "page":
+                await add("page", key="page")
+
+        await asyncio.to_thread(finish, service.jobs, working)
+        await service.queue.release(working)
+
+    assert order == ["page", "batch", "page", "batch"]
+
+
 async def test_a_unit_that_a_service_without_the_database_has_waits(store: Store, jobs: Jobs, database: str) -> None:
     """A unit that is locked in the folder is put back, delays no other unit, and is removed once it has a result."""
     job = create(jobs, "a", "b")
