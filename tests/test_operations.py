@@ -18,7 +18,7 @@ from tests.support.service import ECHO, ROOT, RunningService
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 SECTION = re.compile(r"^## (.*)$", re.MULTILINE)
-TASKS = ("Install", "Size", "Secure", "Licence", "Proxy", "Upgrade and roll back", "Air-gapped", "Replicas")
+TASKS = ("Install", "Size", "Secure", "Licence", "Proxy", "Upgrade and roll back", "Air-gapped", "Replicas", "Cluster")
 PARTS = ("Without a server", "Other programs on the folder")
 TRIED_ELSEWHERE = {
     "rsync -a --delete --exclude": "tests/store/integrity/test_backup_under_load.py",
