@@ -25,6 +25,7 @@ ServiceError
 │  ├─ UnitDamaged            the description of a file or text of a job cannot be read
 │  ├─ JobWithoutResults      the job has not succeeded
 │  ├─ PartialNotFound        no such unfinished upload or pull
+│  ├─ UploadUnusable         the upload cannot be a file of a job
 │  ├─ PartialBusy            another request or process is writing the upload or pull
 │  ├─ StoreUnavailable       the model folder is missing, or was replaced since the service started
 │  ├─ LookupStale            this machine does not see another machine's change yet
@@ -136,6 +137,7 @@ from app.errors.store import (
     TrashEntryNotFound,
     UnitAbandoned,
     UnitDamaged,
+    UploadUnusable,
 )
 
 UNWRITABLE = (StoreReadOnly, StoreDenied, StoreUnsafe, LookupStale)
@@ -207,4 +209,5 @@ __all__ = [
     "UnknownLanguage",
     "UnreadableImage",
     "UnsupportedImage",
+    "UploadUnusable",
 ]

@@ -216,6 +216,13 @@ class JobWithoutResults(StoreError):
         self.state = state
 
 
+class UploadUnusable(StoreError):
+    """An upload cannot be a file of a job."""
+
+    def __init__(self, upload_id: str, reason: str) -> None:
+        super().__init__(f"The upload {upload_id!r:.100} cannot be used: {reason}.")
+
+
 class PartialNotFound(StoreError):
     """There is no unfinished upload or pull with that id: it never existed, was cancelled, or has expired."""
 

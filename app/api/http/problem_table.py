@@ -108,6 +108,12 @@ OF_STORE = (
     ),
     ProblemType(errors.UnitAbandoned(3), 503, "unit-abandoned", "Services ended during the work"),
     ProblemType(errors.UnitDamaged("it is no JSON"), 503, "unit-damaged", "The item's description is damaged"),
+    ProblemType(
+        errors.UploadUnusable(UPLOAD_ID, "10 of its 24 bytes have arrived; send the rest first"),
+        422,
+        "upload-unusable",
+        "The upload cannot be used",
+    ),
     ProblemType(errors.PartialNotFound(UPLOAD_ID), 404, "upload-not-found", "No such unfinished upload", ("id",)),
     ProblemType(errors.PartialBusy(UPLOAD_ID), 423, "upload-in-progress", "The upload is in use", ("id",), 1),
     ProblemType(

@@ -27,13 +27,15 @@ def image_request_body(*, has_several: bool = False) -> dict[str, Any]:
     file = {"type": "array", "items": one, "minItems": 1} if has_several else one
     form = {"type": "object", "required": ["file"], "properties": {"file": file}}
     files = "files in fields `file`" if has_several else "file in the field `file`"
+    by_upload = " A form or JSON may name finished uploads in `uploads` in place of files." if has_several else ""
     by_urls = '"urls": ["https://files.example/1.png", "https://files.example/2.png"]'
     by_url = by_urls if has_several else '"url": "https://files.example/1.png"'
     return {
         "required": True,
         "description": f"A form with the {files}, an image itself, or JSON such as "
         f'`{{{by_url}, "language": "deu"}}`. The URLs must be below those of OCR_PULL_ALLOWED_URLS. A form and JSON '
-        "may have the options of the query. The bytes decide which format a file has, whatever type is announced.",
+        f"may have the options of the query.{by_upload} The bytes decide which format a file has, whatever type is "
+        "announced.",
         "content": {FORM: {"schema": form}, **dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), BINARY)},
     }
 

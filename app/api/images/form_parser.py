@@ -8,6 +8,7 @@ from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
 from app.api.images.form_parts import FormParts, Part
 from app.api.images.options.form_fields import repeated_option, unknown_option
 from app.api.images.received import MAX_NAME_CHARS, Image
+from app.api.images.upload_ids import UPLOADS
 from app.engine.contract.archive_members import ZIP_SIGNATURES
 
 FILE_FIELD = "file"
@@ -113,6 +114,11 @@ class Fields:
         if len(value) > MAX_OPTION_BYTES:
             raise UnsupportedForm(f"the option {name!r} is longer than {MAX_OPTION_BYTES} bytes")
 
+    @property
+    def has_uploads(self) -> bool:
+        """True if the form has ids of uploads in place of files."""
+        return UPLOADS in self._read
+
     def values(self) -> dict[str, str]:
         """Return the options' values by name. Raises UnsupportedForm if a value is not UTF-8."""
         try:
@@ -139,7 +145,9 @@ class Form:
         """Raise UnsupportedForm if the form is not complete or has no file."""
         if not self._parts.is_complete:
             raise UnsupportedForm("it ends early")
-        if not self._files.images:
+        if self._files.images and self._fields.has_uploads:
+            raise UnsupportedForm("it has files and uploads; a job has one of both")
+        if not self._files.images and not self._fields.has_uploads:
             raise UnsupportedForm("it has no file")
 
     def _on_head(self, part: Part) -> None:

@@ -48,3 +48,5 @@ class Received:
     """The URLs of the images, which are still to be downloaded. Their queries may have signatures."""
     password: str | None = field(default=None, repr=False)
     """The password of an encrypted PDF, or None."""
+    uploads: tuple[str, ...] = ()
+    """The ids of the finished uploads that are the images."""

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from anyio import CancelScope, to_thread
@@ -20,7 +21,9 @@ from app.api.images.archives import ArchiveLimits
 from app.api.images.blocks import in_blocks
 from app.api.images.form_parser import IMAGE_LIMIT_VARIABLE, Fields, Files, Form, Raw
 from app.api.images.job_files import unpack_archives
-from app.api.images.received import ImageBody, Received
+from app.api.images.received import Image, ImageBody, Received
+from app.api.images.upload_ids import UPLOADS, upload_ids
+from app.api.images.uploads import Uploads
 from app.api.images.url_body import UrlBody
 from app.engine.native.state_errors import explaining_state_errors
 from app.jobs.units.new_units import NewUnits
@@ -84,6 +87,17 @@ class ImageReceiver:
         with explaining_refusals():
             return replace(received, images=await unpack_archives(new, received.images, limits))
 
+    async def take_uploads(self, new: NewUnits, uploads: Uploads, password: str | None, most_files: int) -> list[Image]:
+        """Make finished uploads the files of the job that is being created, and unpack ZIP archives.
+
+        Raises UploadUnusable, UnsupportedArchive, BodyTooLarge, StoreFull, StoreUnavailable and other StoreErrors.
+        """
+        limits = ArchiveLimits(self._max_bytes, most_files)
+        with explaining_refusals():
+            link = partial(uploads.link, new, password, limits.max_file_bytes)
+            images = await to_thread.run_sync(link, limiter=threads.images)
+            return await unpack_archives(new, images, limits)
+
     async def _receive_into(
         self,
         folder: Path,
@@ -105,18 +119,20 @@ class ImageReceiver:
             most_bytes = files.max_archive_bytes
         if body.content_length > most_bytes:
             raise too_large
-        fields = Fields(options)
+        fields = Fields(options | {UPLOADS} if files.max_archive_bytes else options)
         parser: Parser = Form(files, fields, parameters) if is_form else Raw(files)
         if is_json:
-            parser = UrlBody(options, most_files)
+            parser = UrlBody(options, most_files, takes_uploads=files.max_archive_bytes is not None)
         with explaining():
             try:
                 await self._write_all(body.chunks, parser, most_bytes, too_large)
             finally:
                 await to_thread.run_sync(files.close, limiter=threads.images)
         if isinstance(parser, UrlBody):
-            return Received(folder, [], parser.fields, parser.urls, body.password)
-        return Received(folder, files.images, fields.values())
+            return Received(folder, [], parser.fields, parser.urls, body.password, parser.uploads)
+        values = fields.values()
+        uploads = upload_ids(values.pop(UPLOADS)) if UPLOADS in values else ()
+        return Received(folder, files.images, values, (), body.password, uploads)
 
     async def _write_all(
         self, chunks: AsyncIterator[bytes], parser: Parser, most_bytes: int, too_large: BodyTooLarge

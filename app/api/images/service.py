@@ -16,6 +16,7 @@ from app.api.http.disconnects import cancel_on_disconnect
 from app.api.images.downloads import ImageDownloads, label_of_image
 from app.api.images.received import Image, ImageBody, Received
 from app.api.images.receiver import ImageReceiver
+from app.api.images.uploads import Uploads
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
 from app.engine.native.state_errors import explaining_state_errors
@@ -86,11 +87,16 @@ class RecognitionService:
         and SourceNotAllowed if none of the URLs is allowed.
         """
         received = await self._receiver.receive_units(new, body, options, self._max_files)
-        units = [Unit(each.name, password=each.password, unreadable=each.unreadable) for each in received.images]
+        units = _units_of(received.images)
         units += [Unit(label_of_image(url), url=url, password=received.password) for url in received.urls]
         self._downloads.check(received.urls)
         await to_thread.run_sync(new.add_all, units, limiter=threads.images)
         return received
+
+    async def take_uploads(self, new: NewUnits, uploads: Uploads, password: str | None) -> None:
+        """Make finished uploads the units of a job. Raises what `ImageReceiver.take_uploads` raises."""
+        images = await self._receiver.take_uploads(new, uploads, password, self._max_files)
+        await to_thread.run_sync(new.add_all, _units_of(images), limiter=threads.images)
 
     async def image(self, request: Request, received: Received) -> Image:
         """Return the image of a request; download it if the request has its URL.
@@ -149,6 +155,10 @@ class RecognitionService:
         except ResourceRefused as exc:
             self._refusals.note(exc)
             raise
+
+
+def _units_of(images: list[Image]) -> list[Unit]:
+    return [Unit(each.name, password=each.password, unreadable=each.unreadable) for each in images]
 
 
 def _copy(source: Path, target: Path) -> None:

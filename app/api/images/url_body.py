@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 
 from app.api.http.checks.json_request import parsed_json
 from app.api.http.checks.request_checks import say_unknown
+from app.api.images.upload_ids import UPLOADS, upload_ids
 
 URL, URLS = "url", "urls"
 MAX_URL_CHARS = 2048
@@ -17,9 +18,11 @@ NOT_JSON = "the body is announced as JSON and is not; send an image with its own
 class UrlBody:
     """A body that is a JSON object with `url` or `urls`. Its other members are options."""
 
-    def __init__(self, options: frozenset[str], most_urls: int) -> None:
+    def __init__(self, options: frozenset[str], most_urls: int, *, takes_uploads: bool = False) -> None:
         """`options` has the names of the options that the object may have."""
         self.urls: tuple[str, ...] = ()
+        self.uploads: tuple[str, ...] = ()
+        self._sources = {URL, URLS, UPLOADS} if takes_uploads else {URL, URLS}
         self.fields: dict[str, str] = {}
         """The values of the options, as the query would have them."""
         self._options = options
@@ -41,11 +44,16 @@ class UrlBody:
             raise _refusal(None, NOT_JSON) from exc
         if not isinstance(members, dict):
             raise _refusal(None, "a JSON object is required, with the URL of the image in 'url'")
-        self.urls = tuple(self._urls_in(members))
+        if UPLOADS in self._sources and members.get(UPLOADS) is not None:
+            if members.get(URL) is not None or members.get(URLS) is not None:
+                raise _refusal(UPLOADS, "give either uploads or URLs")
+            self.uploads = upload_ids(members[UPLOADS])
+        else:
+            self.urls = tuple(self._urls_in(members))
         self.fields = {
             name: self._option(name, value)
             for name, value in members.items()
-            if name not in {URL, URLS} and value is not None
+            if name not in self._sources and value is not None
         }
 
     def _urls_in(self, members: dict[str, Any]) -> list[str]:
@@ -66,7 +74,7 @@ class UrlBody:
     def _option(self, name: str, value: object) -> str:
         """Return the value of an option as the query would have it."""
         if name not in self._options:
-            raise _refusal(name, say_unknown(name, sorted(self._options | {URL, URLS}), "option"))
+            raise _refusal(name, say_unknown(name, sorted(self._options | self._sources), "option"))
         if isinstance(value, str):
             return value
         if isinstance(value, bool | int | float):

@@ -98,11 +98,13 @@ class PreferredJob:
         *,
         priority: Priority,
         webhook: str | None,
+        fingerprint: str | None = None,
     ) -> Job:
         """Create the job of the received units. `asked` is what the job shows of the request.
 
-        `webhook` is the URL that is told the end of the job. Raises TooManyUnits, IdempotencyKeyReused,
-        StoreUnavailable, StoreReadOnly, StoreFull; QueueUnavailable, and then there is no job.
+        `webhook` is the URL that is told the end of the job, `fingerprint` the digest of a request whose units cannot
+        be read again; see `earlier`. Raises TooManyUnits, IdempotencyKeyReused, StoreUnavailable, StoreReadOnly,
+        StoreFull; QueueUnavailable, and then there is no job.
         """
         await self._require_room(new.count)
         create = partial(
@@ -115,6 +117,7 @@ class PreferredJob:
             priority=priority,
             webhook=webhook,
             idempotency_key=self.idempotency_key,
+            fingerprint=fingerprint,
         )
         job = await to_thread.run_sync(create, limiter=threads.changes)
         if new.is_created:
@@ -125,6 +128,18 @@ class PreferredJob:
                 raise
             self.runner.wake()
         return job
+
+    async def earlier(self, fingerprint: str) -> Job | None:
+        """Return the job that the request's Idempotency-Key has created; None without one.
+
+        Raises IdempotencyKeyReused, StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        if self.idempotency_key is None:
+            return None
+        keys = self.jobs.units.keys
+        return await to_thread.run_sync(
+            keys.job_of, self.actor, self.idempotency_key, fingerprint, self.jobs.get, limiter=threads.changes
+        )
 
     async def _require_room(self, count: int) -> None:
         """Raise TooManyUnits if the caller's jobs may not have `count` more units."""

@@ -1,5 +1,6 @@
 """`/ocr`: text recognised in an image, at once or as a job."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -31,6 +32,7 @@ from app.api.images.options.form_fields import with_form_fields
 from app.api.images.page_warnings import warnings_header
 from app.api.images.received import ImageBody
 from app.api.images.service import RecognitionService, RecognitionServiceDep
+from app.api.images.uploads import fingerprint_of, taken
 from app.api.jobs.respond_async import CREATION_ERRORS, JobInAnyCaseDep, PreferredJob, PreferredJobDep, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.schemas import JobOut
@@ -59,10 +61,12 @@ OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
 CREATED: dict[int | str, dict[str, Any]] = {
     202: {"headers": {"location": {"description": "The job's address.", "schema": {"type": "string"}}}}
 }
+SOURCE_ERRORS = (request_errors.UnsupportedArchive, errors.UploadUnusable)
+"""The errors of jobs of archives and uploads."""
 JOB_ERRORS = (
     request_errors.NotAcceptable,
     request_errors.ServiceReadOnly,
-    request_errors.UnsupportedArchive,
+    *SOURCE_ERRORS,
     *BODY_ERRORS,
     errors.EngineLacks,
     *CREATION_ERRORS,
@@ -75,7 +79,7 @@ JOB_ERRORS = (
     summary="Recognise text",
     response_model=RecognitionOut,
     response_description="The recognised text, in the format that `Accept` asks for; JSON by default.",
-    responses=OCR_RESPONSES | accepted_or(*OCR_ERRORS, request_errors.UnsupportedArchive),
+    responses=OCR_RESPONSES | accepted_or(*OCR_ERRORS, *SOURCE_ERRORS),
     openapi_extra=needs(Scope.AI) | BY_QUERY | {"requestBody": image_request_body()},
 )
 @streams_body
@@ -194,10 +198,16 @@ async def _create_job(
         await _require_possible(query, request.headers.getlist("accept"), choice, prefers_job=True)
         webhook = checked_webhook(query.webhook, targets)
         parameters = query.model_dump(mode="json", exclude={"webhook"}, exclude_none=True)
-        asked = parameters | {"files": new.count} | ({"by_url": True} if received.urls else {})
-        return await preferred_job.create(
-            new, UnitKind.IMAGES, asked, parameters, priority=query.priority, webhook=webhook
-        )
+        create = partial(preferred_job.create, new, UnitKind.IMAGES, priority=query.priority, webhook=webhook)
+        if not received.uploads:
+            by_url = {"by_url": True} if received.urls else {}
+            return await create(parameters | {"files": new.count} | by_url, parameters)
+        fingerprint = fingerprint_of(UnitKind.IMAGES, parameters, received.uploads)
+        if earlier := await preferred_job.earlier(fingerprint):
+            return earlier
+        async with taken(request.state.store.incoming, received.uploads, preferred_job.actor, new) as uploads:
+            await service.take_uploads(new, uploads, body.password)
+            return await create(parameters | {"files": new.count}, parameters, fingerprint=fingerprint)
 
 
 async def _correct(

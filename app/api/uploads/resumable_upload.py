@@ -13,6 +13,7 @@ from app.api.uploads.tus import Checksum
 from app.store import Actor, Conditions, Incoming, PartialRecord, Published, StagedFile
 
 T = TypeVar("T")
+SHA256 = "sha256"
 
 
 class ResumableUpload:
@@ -30,13 +31,14 @@ class ResumableUpload:
         """How many bytes are stored; the next chunk begins there."""
         return self._staged.size_bytes
 
-    async def check_offset(self, offset: int) -> None:
+    async def check_offset(self, offset: int, *, keeps_complete: bool = False) -> None:
         """Check that the caller's next chunk begins at the upload's offset; raises OffsetMismatch.
 
         If the upload is complete but its model could not be published, the last byte is dropped first. So a client
         that asks for the offset does not take the upload for finished, and sending that byte publishes the model.
+        With `keeps_complete` a complete upload stays so.
         """
-        if self.offset >= self._size_bytes:
+        if self.offset >= self._size_bytes and not keeps_complete:
             await self._run(self._staged.cut, self._size_bytes - 1)
         if offset != self.offset:
             raise request_errors.OffsetMismatch(self.offset)
@@ -57,6 +59,19 @@ class ResumableUpload:
                 with CancelScope(shield=True):
                     await self._run(self._staged.cut, start)
             raise
+
+    async def complete(self) -> None:
+        """Check and sync a file for a job, if all its bytes have arrived. Raises DigestMismatch, StoreFull etc."""
+        if self.offset < self._size_bytes:
+            return
+        if sha256 := self._record.extra.get("sha256"):
+            received = (await self._run(self._staged.digest, SHA256)).hex()
+            if received != sha256:
+                await self._run(self._staged.drop)
+                raise errors.DigestMismatch(
+                    self._record.extra.get("file_name") or self._record.id, SHA256, sha256, received
+                )
+        await self._run(self._staged.sync)
 
     async def publish(self, actor: Actor) -> Published | None:
         """Publish the model if the upload is complete; else return None.

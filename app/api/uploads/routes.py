@@ -52,12 +52,15 @@ from app.api.uploads.schemas import (
 )
 from app.api.uploads.unfinished_limits import UnfinishedLimits, UnfinishedLimitsDep
 from app.api.uploads.upload_view import metadata_of, progress_headers, published_headers, upload_out
-from app.store import Actor, Incoming, Partial, PartialRecord, StagedFile, Store
+from app.jobs.units.new_units import require_space
+from app.store import Actor, Conditions, Incoming, Partial, PartialRecord, StagedFile, Store, explaining_refusals
 from app.store.inventory_watcher import InventoryWatcher
 
 router = APIRouter(tags=["uploads"], route_class=tus.TusRoute)
 
 UPLOAD_KIND: Final = "upload"
+FILE_KIND: Final = "file"
+KINDS = {UPLOAD_KIND, FILE_KIND}
 UploadId = Annotated[str, Path(description="The upload's id, from its `Location`.", examples=[UPLOAD_ID])]
 LOOKUP_ERRORS = (errors.PartialNotFound, errors.StoreUnavailable, request_errors.UnsupportedTus)
 CHUNK_ERRORS = (
@@ -97,9 +100,12 @@ async def get_upload_capabilities(receiver: UploadReceiverDep) -> Response:
     openapi_extra=needs(Scope.READ) | {"parameters": [VERSION_PARAMETER]},
 )
 async def list_uploads(store: StoreDep) -> UploadListOut:
-    """List the uploads whose models are not published yet, also those created at other services on the folder."""
+    """List the uploads whose models are not published yet, and the files that no job has taken yet.
+
+    Those created at other services on the folder are listed too.
+    """
     partials = await to_thread.run_sync(store.incoming.partials)
-    uploads = [upload_out(each) for each in partials if each.kind == UPLOAD_KIND]
+    uploads = [upload_out(each) for each in partials if each.kind in KINDS]
     damaged = await to_thread.run_sync(store.volume.records.damaged, "partial")
     return UploadListOut(
         count=len(uploads),
@@ -134,7 +140,8 @@ async def create_upload(
     """Create an upload that can be resumed after a broken connection, by the tus 1.0 protocol.
 
     `If-Match` and `If-None-Match` have the same meaning as for `PUT /models/{name}`. Name, size and conditions are
-    checked now, and again after the last byte. The request may carry the first chunk; if that chunk fails, no upload
+    checked now, and again after the last byte. With the purpose `images` the file is no model but one for a job: the
+    member `uploads` of `POST /ocr/jobs` names it. The request may carry the first chunk; if that chunk fails, no upload
     is created.
     """
     record = _new_record(request, actor.name, receiver.retention)
@@ -144,8 +151,7 @@ async def create_upload(
         tus.check_media_type(request)
     conditions, incoming = conditions_of(request), store.incoming
     with receiver.slot():
-        plan = partial(incoming.plan, record.name, conditions, record.expected_bytes)
-        await to_thread.run_sync(plan, limiter=threads.changes)
+        await to_thread.run_sync(_plan, store, record, conditions, limiter=threads.changes)
         begin = partial(_begin, incoming, record, limits)
         async with limits.lock:  # uploads that are created at the same time are counted one after another
             staged = await to_thread.run_sync(begin, limiter=receiver.threads)
@@ -234,7 +240,7 @@ async def append_to_upload(
         staged, record = await to_thread.run_sync(resume, limiter=receiver.threads)
         upload = ResumableUpload(store.incoming, receiver, staged, record)
         try:
-            await upload.check_offset(offset)
+            await upload.check_offset(offset, keeps_complete=record.kind == FILE_KIND)
             headers = await _receive(request, upload, record, checksum, actor, watcher)
         finally:
             await upload.release()
@@ -267,6 +273,9 @@ async def _receive(
 ) -> dict[str, str]:
     """Receive a chunk, publish the model after the last chunk, and return the headers of the answer."""
     await upload.receive(request.stream(), checksum)
+    if record.kind == FILE_KIND:
+        await upload.complete()
+        return progress_headers(upload.offset, record)
     published = await upload.publish(actor)
     if published is None:
         return progress_headers(upload.offset, record)
@@ -275,7 +284,7 @@ async def _receive(
 
 
 def _begin(incoming: Incoming, record: PartialRecord, limits: UnfinishedLimits) -> StagedFile:
-    actors = [each.record.actor for each in incoming.partials() if each.record and each.kind == UPLOAD_KIND]
+    actors = [each.record.actor for each in incoming.partials() if each.record and each.kind in KINDS]
     limits.check(record.actor, actors)
     return incoming.begin((), record.expected_bytes, keep=record)
 
@@ -286,16 +295,35 @@ def _new_record(request: Request, actor: str, retention: timedelta) -> PartialRe
     size_bytes = tus.number(request, "upload-length")
     if not size_bytes:
         raise RequestValidationError([{"loc": ("header", "upload-length"), "msg": "A model cannot be empty"}])
+    now, upload_id = datetime.now(UTC), secrets.token_hex(16)
+    if metadata.is_for_job:
+        for field in ("if-match", "if-none-match"):
+            if field in request.headers:
+                raise malformed(field, "only a model has versions; leave it out")
+        file = {"sha256": metadata.sha256, "metadata": metadata.text, "file_name": metadata.name}
+        return PartialRecord(upload_id, upload_id, FILE_KIND, actor, size_bytes, now, retention, file)
+    name = metadata.name or ""
     conditions = {field: tags and sorted(tags) for field, tags in asdict(conditions_of(request)).items()}
     extra = conditions | {"sha256": metadata.sha256, "metadata": metadata.text}
-    return PartialRecord(
-        secrets.token_hex(16), metadata.name, UPLOAD_KIND, actor, size_bytes, datetime.now(UTC), retention, extra
-    )
+    return PartialRecord(upload_id, name, UPLOAD_KIND, actor, size_bytes, now, retention, extra)
+
+
+def _plan(store: Store, record: PartialRecord, conditions: Conditions) -> None:
+    """Check that a model could be published, or a file for a job be received beside what is left to models.
+
+    Raises the StoreErrors of `Incoming.plan`.
+    """
+    if record.kind != FILE_KIND:
+        store.incoming.plan(record.name, conditions, record.expected_bytes)
+        return
+    store.volume.check_writable()
+    with explaining_refusals():
+        require_space(store.root, record.expected_bytes or 0)
 
 
 def _find(store: Store, upload_id: str) -> Partial:
     """Find an upload. Raises PartialNotFound, also if the id is a pull's, and StoreUnavailable."""
     found = store.incoming.find(upload_id)
-    if found.kind != UPLOAD_KIND:
+    if found.kind not in KINDS:
         raise errors.PartialNotFound(upload_id)
     return found

@@ -1,6 +1,6 @@
 """Schemas of resumable uploads, and the documentation of their headers."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import NonNegativeInt
 
@@ -15,11 +15,14 @@ class UploadOut(Schema):
     id: str
     """The upload's id; its address is `/uploads/{id}`."""
     name: str
-    """The name that the model will have."""
+    """The name that the model will have, or that of a file for a job."""
+    purpose: Literal["models", "images"]
+    """What it is for: `images` is a file for a job."""
     offset: NonNegativeInt
-    """How many bytes are stored; the next chunk begins there. Equals `size_bytes` only once the model is published."""
+    """How many bytes are stored; the next chunk begins there. For a model it equals `size_bytes` only once the model is
+    published."""
     size_bytes: NonNegativeInt
-    """The model's whole size."""
+    """The whole size."""
     published: bool
     """Whether the upload is complete and its model is published."""
     active: bool
@@ -116,7 +119,8 @@ LENGTH_PARAMETER = _parameter(
 METADATA_PARAMETER = _parameter(
     "Upload-Metadata",
     "Pairs of a key and a value in base64. `filename` is required: the model's name. `sha256` is its digest in "
-    "hexadecimal, checked before the model is published. Other keys are ignored.",
+    "hexadecimal, checked before the model is published. `purpose` is `models`, or `images` for a file that a job is "
+    "to read. Other keys are ignored.",
     "filename ZW5fb2NyX3YyLmJpbg==",
     {"type": "string", "pattern": r"^filename [A-Za-z0-9+/]+={0,2}(,[a-z0-9]+ [A-Za-z0-9+/]+={0,2})*$"},
 ) | {"required": True}

@@ -28,6 +28,8 @@ MAX_METADATA_CHARS = 8192
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 METADATA_KEY = re.compile(r"[!-+\--~]+")
 """Matches a key of `Upload-Metadata`: ASCII without blanks and commas."""
+MODELS, IMAGES = "models", "images"
+"""The values of `purpose` in `Upload-Metadata`: what the file is for. The first is the default."""
 UNSUPPORTED = {
     "upload-concat": "parallel uploads of one file (the extension 'concatenation' of tus) are not supported; send the "
     "file in one upload: in tus-js-client and Uppy, leave out 'parallelUploads'",
@@ -91,10 +93,12 @@ class Checksum:
 class Metadata:
     """What the `Upload-Metadata` of a new upload says."""
 
-    name: str
-    """The model's name."""
+    name: str | None
+    """The model's name, or that of a file for a job, which may have none."""
+    is_for_job: bool
+    """True for a file that a job is to read, false for a model."""
     sha256: str | None
-    """The model's SHA-256 in hexadecimal, or None."""
+    """The SHA-256 of the whole file in hexadecimal, or None."""
     text: str
     """The text of the header `Upload-Metadata`, which the answer to `HEAD` returns."""
 
@@ -127,12 +131,15 @@ def metadata(request: Request) -> Metadata:
             decoded = None
         if decoded is None:
             raise malformed(field, f"the value of {key!r} is not UTF-8 text in base64")
-    if "filename" not in found:
+    purpose = found.get("purpose", MODELS)
+    if purpose not in {MODELS, IMAGES}:
+        raise malformed(field, f"'purpose' must be {MODELS!r} or {IMAGES!r}, encoded in base64 like every value")
+    if purpose == MODELS and "filename" not in found:
         raise malformed(field, "it lacks 'filename', the model's name in base64")
     sha256 = found.get("sha256", "").lower() or None
     if sha256 and not SHA256_HEX.fullmatch(sha256):
         raise malformed(field, "'sha256' must be 64 hexadecimal digits, encoded in base64 like every value")
-    return Metadata(found["filename"], sha256, ",".join(filter(None, pairs)))
+    return Metadata(found.get("filename"), purpose == IMAGES, sha256, ",".join(filter(None, pairs)))
 
 
 def metadata_of(name: str, sha256: str | None) -> str:

@@ -16,10 +16,12 @@ def upload_out(found: Partial) -> UploadOut:
     assert record is not None  # noqa: S101 - every upload has a record
     size_bytes = record.expected_bytes or 0
     # Until the model is published, a client must not take the upload for finished.
-    offset = found.size_bytes if found.is_published else min(found.size_bytes, size_bytes - 1)
+    is_for_job = record.kind == "file"
+    offset = found.size_bytes if found.is_published or is_for_job else min(found.size_bytes, size_bytes - 1)
     return UploadOut(
         id=found.id,
-        name=record.name,
+        name=(record.extra.get("file_name") if is_for_job else record.name) or "",
+        purpose="images" if is_for_job else "models",
         offset=offset,
         size_bytes=size_bytes,
         published=found.is_published,

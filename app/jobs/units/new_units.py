@@ -46,10 +46,7 @@ class NewUnits:
 
     def require_space(self) -> None:
         """Raise StoreFull if the disk is nearly full."""
-        disk = os.statvfs(self.folder.path)
-        free_bytes = disk.f_bavail * disk.f_frsize
-        if free_bytes < min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize * RESERVE_PART):
-            raise StoreFull("the files of jobs leave the last part of it to models", free_bytes=free_bytes)
+        require_space(self.folder.path)
 
     def add_all(self, units: Iterable[Unit]) -> None:
         """Add units. The file of a unit, if it has one, is at `folder.input_of(number)`. Raises StoreFull etc."""
@@ -78,6 +75,14 @@ class NewUnits:
     def close(self) -> None:
         """Close the file of the descriptions."""
         self._descriptions.close()
+
+
+def require_space(folder: Path, more_bytes: int = 0) -> None:
+    """Raise StoreFull if the disk of a folder is nearly full, or would be with `more_bytes`."""
+    disk = os.statvfs(folder)
+    free_bytes = disk.f_bavail * disk.f_frsize - more_bytes
+    if free_bytes < min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize * RESERVE_PART):
+        raise StoreFull("the files of jobs leave the last part of it to models", free_bytes=max(0, free_bytes))
 
 
 def _private(path: Path) -> IO[str]:

@@ -64,17 +64,19 @@ class UnitJobs:
         priority: Priority = Priority.NORMAL,
         webhook: str | None = None,
         idempotency_key: str | None = None,
+        fingerprint: str | None = None,
     ) -> Job:
         """Create the job of the units that were received, and return it. From now on any service may work on it.
 
         If the caller has sent the same units and task with the same `idempotency_key` before, return the job that was
-        created then. Raises IdempotencyKeyReused, StoreUnavailable, StoreReadOnly, StoreFull.
+        created then. `fingerprint` tells requests apart whose units cannot be read again. Raises IdempotencyKeyReused,
+        StoreUnavailable, StoreReadOnly, StoreFull.
         """
         self._volume.check_writable()
         with explaining_refusals(), self.keys.held(actor, idempotency_key) as held:
             new.finish(task)
             if idempotency_key:
-                fingerprint = new.fingerprint(kind)
+                fingerprint = fingerprint or new.fingerprint(kind)
                 if earlier := held.job_of(fingerprint, self._get):
                     return earlier
                 held.note(new.job_id, fingerprint)

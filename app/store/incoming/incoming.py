@@ -141,6 +141,15 @@ class Incoming:
                 raise
             return staged, record
 
+    def hold(self, partial_id: str) -> tuple[StagedFile, PartialRecord]:
+        """Open and lock a kept file in order to use it, and return it with its record. The caller releases it.
+
+        Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe.
+        """
+        self._volume.check_writable()
+        with explaining_refusals():
+            return self.staging.reopen(partial_id, {SHA256})
+
     def discard(self, partial_id: str) -> None:
         """Delete a kept partial file, or the record of a published one.
 

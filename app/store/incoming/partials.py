@@ -19,7 +19,7 @@ from app.store.records.forms import (
 )
 
 LATEST_SECONDS = datetime(2500, 1, 1, tzinfo=UTC).timestamp()
-PartialKind = Literal["upload", "pull"]
+PartialKind = Literal["upload", "pull", "file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class PartialRecord:
     id: Word
     """32 hexadecimal digits, never used again."""
     name: ModelName
-    """The model's name, under which the file will be published."""
+    """The model's name, under which the file will be published; of a file for a job, which has none, its id."""
     kind: PartialKind
     actor: str
     """The name of the `Actor` that began the upload or pull."""
@@ -67,6 +67,17 @@ class _UploadExtra:
 
 
 @dataclass(frozen=True, slots=True)
+class _FileExtra:
+    """The form of `extra` in the record of a file for a job."""
+
+    sha256: Sha256 | None = None
+    metadata: HeaderText | None = None
+    """As for an upload."""
+    file_name: str | None = None
+    """The file's name, as its sender gave it."""
+
+
+@dataclass(frozen=True, slots=True)
 class _PullExtra:
     """The form of `extra` in the record of a pull."""
 
@@ -82,13 +93,14 @@ class _PartialForm(RecordForm[PartialRecord]):
     _extras: ClassVar[dict[PartialKind, RecordForm[Any]]] = {
         "upload": RecordForm(_UploadExtra, "partial"),
         "pull": RecordForm(_PullExtra, "partial"),
+        "file": RecordForm(_FileExtra, "partial"),
     }
 
     def parse(self, data: bytes) -> PartialRecord:
         """Read a record from JSON. Raises RecordDamaged."""
         record = super().parse(data)
         self._extras[record.kind].check(record.extra)
-        if record.kind == "upload" and not record.expected_bytes:
+        if record.kind != "pull" and not record.expected_bytes:
             raise RecordDamaged("expected_bytes: an upload's size is known, and not 0")
         return record
 
@@ -119,7 +131,7 @@ class Partial:
 
     @property
     def kind(self) -> PartialKind | None:
-        """Whether an upload or a pull writes the file; None without a record."""
+        """What writes the file: an upload or a pull of a model, or an upload of a file for a job; None if unknown."""
         return self.record.kind if self.record else None
 
     @property

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -143,6 +144,22 @@ class StagedFile:
             with after_change("the time of the change could not be read"):
                 return os.fstat(self._file.fileno())
             return before
+
+    def link(self, target: Path) -> None:
+        """Give the file a second name outside staging; copy it if the file system has no hard links.
+
+        Raises FileExistsError, StoreFull, StoreReadOnly.
+        """
+        with explaining_refusals(), self._working:
+            try:
+                os.link(self._path, target, follow_symlinks=False)
+            except FileExistsError:
+                raise
+            except OSError:
+                with target.open("xb") as copy:
+                    self._file.seek(0)
+                    shutil.copyfileobj(self._file, copy)
+                    os.fsync(copy.fileno())
 
     def release(self) -> None:
         """Close and unlock the file. Any process can resume a kept file; a sweep deletes any other file."""
