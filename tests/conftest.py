@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -104,6 +105,19 @@ def shared_postgres() -> Iterator[Postgres]:
 def database(shared_postgres: Postgres) -> str:
     """Return the URL of a new, empty database. A test that stops or kills the server starts its own `Postgres`."""
     return shared_postgres.new_database()
+
+
+BACKENDS = ("folder", "postgres")
+"""Where the queue of jobs can be."""
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def jobs_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the settings of a service whose queue of jobs is in the folder, and then of one with a database."""
+    if request.param == "folder":
+        return {}
+    postgres: Postgres = request.getfixturevalue("shared_postgres")
+    return {"jobs_url": postgres.new_database()}
 
 
 @pytest.fixture

@@ -61,12 +61,12 @@ class Batch:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+def service(tmp_path_factory: pytest.TempPathFactory, jobs_settings: dict[str, Any]) -> Iterator[RunningService]:
     """Run a service with two API keys."""
     folder = tmp_path_factory.mktemp("batch")
     keys_file = folder / "keys.toml"
     keys_file.write_text("".join(entry_for(name, list(Scope), key) for name, key in KEYS.items()))
-    with RunningService(folder, engine_class=READS, api_keys_file=keys_file) as running:
+    with RunningService(folder, engine_class=READS, api_keys_file=keys_file, **jobs_settings) as running:
         running.client.headers["authorization"] = f"Bearer {KEYS['page']}"
         yield running.wait_until_ready()
 

@@ -118,10 +118,10 @@ def fuzzes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fuzz]:
     return {name: fuzz(tmp_path_factory.mktemp("fuzz"), scopes) for name, scopes in CALLERS.items()}
 
 
-def fuzz(folder: Path, scopes: tuple[Scope, ...] | None) -> Fuzz:
-    """Run schemathesis against a service with some models and jobs."""
+def fuzz(folder: Path, scopes: tuple[Scope, ...] | None, paths: str | None = None, **changed: Any) -> Fuzz:
+    """Run schemathesis against a service with some models and jobs, on the paths that an expression matches."""
     key = new_key()
-    settings: dict[str, Any] = {"engine_class": ENGINE, "protected": DEFAULT_MODEL}
+    settings: dict[str, Any] = {"engine_class": ENGINE, "protected": DEFAULT_MODEL} | changed
     if scopes is not None:
         settings["api_keys_file"] = folder / "keys.toml"
         # The key of a caller that sends none needs a scope, too.
@@ -146,7 +146,8 @@ def fuzz(folder: Path, scopes: tuple[Scope, ...] | None) -> Fuzz:
         service.wait_until_ready()
         # A caller without rights gets the same refusals, so fewer examples are enough.
         examples = 100 if scopes is None or len(scopes) == len(Scope) else 20
-        run = run_schemathesis(service.url, folder, key if scopes else None, examples)
+        examples = 10 if changed else examples
+        run = run_schemathesis(service.url, folder, key if scopes else None, examples, paths)
         document = service.client.get("/docs/openapi.json").json()
     return Fuzz(run.returncode, run.stdout + run.stderr, document, inlined(document), observed_by(folder / "events"))
 
@@ -161,7 +162,9 @@ def put_jobs(folder: Path) -> None:
         )
 
 
-def run_schemathesis(url: str, folder: Path, key: str | None, examples: int) -> subprocess.CompletedProcess[str]:
+def run_schemathesis(
+    url: str, folder: Path, key: str | None, examples: int, paths: str | None
+) -> subprocess.CompletedProcess[str]:
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
     ids = {path: id_ for path, (id_, _, _) in OTHER_JOBS.items()}
@@ -177,6 +180,7 @@ def run_schemathesis(url: str, folder: Path, key: str | None, examples: int) -> 
             "--exclude-checks=use_after_free",
             "--continue-on-failure",
             f"--max-examples={examples}",
+            *([f"--include-path-regex={paths}"] if paths else []),
             "--seed=1",
             "--generation-database=none",
             "--no-color",
@@ -230,6 +234,15 @@ def test_every_answer_is_declared(fuzzes: dict[str, Fuzz], caller: str) -> None:
     answers = {answer for answer in fuzzes[caller].observed if answer[0] in operations}
     assert answers - fuzzes[caller].declared == set()
     assert {operation for operation, _ in answers} == operations
+
+
+def test_jobs_keep_to_the_document_with_a_database(tmp_path: Path, database: str) -> None:
+    """The routes of jobs answer as the document says if their queue is in a database."""
+    run = fuzz(tmp_path, None, paths="^/(ai|ocr|pulls|engines)", jobs_url=database)
+
+    assert run.exit_status == 0, run.output
+    operations = {operation for operation, _ in run.declared}
+    assert {answer for answer in run.observed if answer[0] in operations} - run.declared == set()
 
 
 def test_what_is_declared_can_happen(fuzzes: dict[str, Fuzz]) -> None:

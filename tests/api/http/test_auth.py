@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,11 +100,15 @@ def bearer(key: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    folder = tmp_path_factory.mktemp("keyed")
+    with service_with_keys(tmp_path_factory.mktemp("keyed")) as running:
+        yield running.wait_until_ready()
+
+
+def service_with_keys(folder: Path, **settings: Any) -> RunningService:
+    """Return a service that has a key for each scope."""
     keys_file = folder / "keys.toml"
     keys_file.write_text("".join(entry_for(scope, [scope], key) for scope, key in KEYS.items()))
-    with RunningService(folder, engine_class=ECHO, api_keys_file=keys_file) as running:
-        yield running.wait_until_ready()
+    return RunningService(folder, engine_class=ECHO, api_keys_file=keys_file, **settings)
 
 
 @cache
@@ -120,6 +125,25 @@ def test_every_operation_has_a_decided_scope() -> None:
 @pytest.mark.parametrize(("method", "path"), operations(), ids=" ".join)
 def test_each_operation_accepts_only_its_scope(keyed: RunningService, method: str, path: str) -> None:
     """Each operation accepts a key with its scope; a key without it gets 403, and no key or a wrong one gets 401."""
+    check_scope(keyed, method, path)
+    keyed.wait_until_ready()
+
+
+@pytest.mark.parametrize("is_away", [False, True], ids=["there", "away"])
+def test_operations_on_jobs_accept_only_their_scope_with_a_database(
+    tmp_path: Path, database: str, *, is_away: bool
+) -> None:
+    """The same with a queue in a database, also while it is away: who may not create a job does not hear of it."""
+    url = re.sub(r":\d+/", ":1/", database) if is_away else database
+    with service_with_keys(tmp_path, jobs_url=url) as service:
+        service.wait_until_ready()
+        for method, path in operations():
+            if path.startswith(("/ai", "/ocr", "/pulls", "/engines")):
+                check_scope(service, method, path)
+
+
+def check_scope(service: RunningService, method: str, path: str) -> None:
+    """Check which keys an operation accepts."""
     needed = NEEDS[method, path]
     url = path.replace("{name}", "missing.bin").replace("{trash_id}", "missing").replace("{job_id}", "missing")
     callers = {None: {}, "wrong": bearer("ocr_wrong"), "basic": {"authorization": "Basic eDp5"}} | {
@@ -127,7 +151,7 @@ def test_each_operation_accepts_only_its_scope(keyed: RunningService, method: st
     }
 
     for caller, headers in callers.items():
-        answer = keyed.client.request(method, url, headers=headers)
+        answer = service.client.request(method, url, headers=headers)
         if needed is None or caller is needed:
             assert answer.status_code not in {401, 403}, caller
         elif isinstance(caller, Scope):
@@ -138,7 +162,6 @@ def test_each_operation_accepts_only_its_scope(keyed: RunningService, method: st
             assert answer.status_code == 401, caller
             assert answer.headers["www-authenticate"].startswith("Bearer realm=")
             assert ("invalid_token" in answer.headers["www-authenticate"]) == (caller == "wrong")
-    keyed.wait_until_ready()
 
 
 @pytest.mark.parametrize("path", [path for method, path in operations() if method == "get"])

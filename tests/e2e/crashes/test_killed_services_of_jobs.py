@@ -1,4 +1,4 @@
-"""Services on one folder are killed and stopped at random while they work on jobs: each unit has exactly one outcome.
+"""Services, and their database, are killed and stopped at random while they work on jobs: each unit has one outcome.
 
 Lasts TEST_CHAOS_SECONDS for each backend, by default 45. Prints how the services were ended, and what
 became of the jobs.
@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import BACKENDS
 from tests.support.crash.job_callers import Callers, SlowHub
 from tests.support.crash.job_ledger import Ledger
 from tests.support.crash.many_services import ManyServices
+from tests.support.deployed.postgres import Postgres, is_installed
 from tests.support.waiting import eventually
 from tests.support.webhook_receiver import WebhookReceiver, new_secret
 
@@ -38,10 +40,25 @@ def receiver() -> Iterator[WebhookReceiver]:
         yield running
 
 
+@pytest.fixture(params=BACKENDS)
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres | None]:
+    """Run a database of this test's own, which it ends; None for the queue in the folder."""
+    if request.param == "folder":
+        yield None
+        return
+    if not is_installed():
+        pytest.skip("postgresql is not installed; .ci/run installs it")
+    with Postgres(is_durable=True) as running:
+        yield running
+
+
 @pytest.fixture
-def services(tmp_path: Path, hub: SlowHub, receiver: WebhookReceiver) -> Iterator[ManyServices]:
+def services(
+    tmp_path: Path, hub: SlowHub, receiver: WebhookReceiver, postgres: Postgres | None
+) -> Iterator[ManyServices]:
     running = ManyServices(
         tmp_path,
+        postgres,
         engine_class=READS,
         pull_allowed_urls=hub.cdn_url,
         pull_retry_pause="0.1s",
