@@ -167,9 +167,10 @@ class JobAbandoned(StoreError):
 class IdempotencyKeyReused(StoreError):
     """The caller has sent the Idempotency-Key before, with a different request."""
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, job_id: str, what: str = "job") -> None:
+        """`job_id` is the id of `what` the earlier request has created: a job or an upload."""
         super().__init__(
-            f"The Idempotency-Key was sent before with other files, texts or options, which became the job {job_id}. "
+            f"The Idempotency-Key was sent before with other contents or options, which became the {what} {job_id}. "
             "Send a new key with new work, and the same work with its own key."
         )
         self.job_id = job_id

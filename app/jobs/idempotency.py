@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.errors import IdempotencyKeyReused, JobNotFound, ModelInUse, ModelLocked, StoreUnavailable
+from app.errors import IdempotencyKeyReused, JobNotFound, ModelInUse, ModelLocked, PartialNotFound, StoreUnavailable
 from app.jobs.records import Job
 from app.store import Actor, Store, explaining_refusals
 from app.store.records.forms import RecordForm, Sha256, Word
@@ -29,6 +29,7 @@ class KeyRecord:
     """What a key has created."""
 
     job_id: Word
+    """The id of the job or of the upload."""
     fingerprint: Sha256
     """The digest of the request."""
 
@@ -43,15 +44,17 @@ class IdempotencyKeys:
         self._store = store
 
     @contextmanager
-    def held(self, actor: Actor, key: str | None) -> "Iterator[HeldKey]":
+    def held(self, actor: Actor, key: str | None, what: str = "") -> "Iterator[HeldKey]":
         """Hold a caller's key, so that of several requests with the key one creates the job; do nothing without a key.
+
+        `what` tells apart what keys are for: the same key can be sent for a job and, with "upload", for an upload.
 
         Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
         if key is None:
             yield HeldKey(self._store, None)
             return
-        name = hashlib.sha256(f"{len(actor.name)}:{actor.name}{key}".encode()).hexdigest()
+        name = hashlib.sha256(f"{len(actor.name)}:{actor.name}{f'{what} ' if what else ''}{key}".encode()).hexdigest()
         self._store.volume.check_writable()
         try:
             with explaining_refusals(), self._store.locks.exclusive(f"/keys/{name}", seconds=LOCK_SECONDS):
@@ -70,9 +73,17 @@ class IdempotencyKeys:
             held.note(job_id, fingerprint)
 
     def is_needed(self, record: Path, exists: Callable[[str], bool]) -> bool:
-        """Return False if a key's record names no job that exists."""
+        """Return False if a key's record names no job and no upload that exists."""
         found = self._store.volume.records.read(record, KEY)
-        return found is not None and exists(found.job_id)
+        return found is not None and (exists(found.job_id) or self.has_upload(found.job_id))
+
+    def has_upload(self, upload_id: str) -> bool:
+        """Return True if there is an upload with this id, also if its model is published. Raises StoreUnavailable."""
+        try:
+            self._store.incoming.find(upload_id)
+        except PartialNotFound:
+            return False
+        return True
 
 
 class HeldKey:
@@ -98,8 +109,20 @@ class HeldKey:
             raise IdempotencyKeyReused(job.id)
         return job
 
+    def upload_of(self, fingerprint: str, exists: Callable[[str], bool]) -> str | None:
+        """Return the id of the upload that the key has created; None if it has created none, or none that exists.
+
+        Raises IdempotencyKeyReused if the key's request was another one.
+        """
+        found = self._store.volume.records.read(self._record, KEY) if self._record else None
+        if found is None or not exists(found.job_id):
+            return None
+        if found.fingerprint != fingerprint:
+            raise IdempotencyKeyReused(found.job_id, "upload")
+        return found.job_id
+
     def note(self, job_id: str, fingerprint: str) -> None:
-        """Write which job the key creates, before the job's record is written. Raises OSError."""
+        """Write which job or upload the key creates, before the job's record is written. Raises OSError."""
         if self._record is None:
             return
         draft = self._record.with_name(f"{job_id}.{secrets.token_hex(4)}.new")

@@ -12,6 +12,6 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=MAX_KEY_CHARS,
         pattern=r"^[!-~]+$",
-        description="A new text, such as a UUID, for each job: the same request with its key gets the same job.",
+        description="A new text, such as a UUID, for each job or upload: the same request with it gets the same one.",
     ),
 ]

@@ -20,11 +20,12 @@ from app.api.http.auth import PUBLIC, needs
 from app.api.http.checks.body_streams import streams_body
 from app.api.http.checks.request_checks import has_body
 from app.api.http.conditional import conditions_of
-from app.api.http.deps import ActorDep, StoreDep, WatcherDep
+from app.api.http.deps import ActorDep, JobsDep, StoreDep, WatcherDep
 from app.api.http.header_fields import JSON, malformed
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.schema import DamagedRecordOut
+from app.api.jobs.idempotency_key import IdempotencyKey
 from app.api.models.upload import CONDITIONS, UPLOAD_ERRORS, location_of
 from app.api.models.upload_receiver import UploadReceiverDep
 from app.api.uploads import tus
@@ -51,6 +52,7 @@ from app.api.uploads.schemas import (
     with_headers,
 )
 from app.api.uploads.unfinished_limits import UnfinishedLimits, UnfinishedLimitsDep
+from app.api.uploads.upload_key import UploadKey, fingerprint_of
 from app.api.uploads.upload_view import metadata_of, progress_headers, published_headers, upload_out
 from app.jobs.units.new_units import require_space
 from app.store import Actor, Conditions, Incoming, Partial, PartialRecord, StagedFile, Store, explaining_refusals
@@ -121,7 +123,7 @@ async def list_uploads(store: StoreDep) -> UploadListOut:
     response_model=UploadOut,
     response_description="The new upload; empty, or with the first chunk if the request had one.",
     responses=with_headers(201, TUS_HEADER | UPLOAD_LOCATION_HEADER | OFFSET | EXPIRES | PUBLISHED, LINKS)
-    | problems(*CHUNK_ERRORS, request_errors.TooManyUnfinishedUploads),
+    | problems(*CHUNK_ERRORS, request_errors.TooManyUnfinishedUploads, errors.IdempotencyKeyReused),
     openapi_extra=needs(Scope.WRITE)
     | {
         "parameters": [LENGTH_PARAMETER, METADATA_PARAMETER, CHECKSUM_PARAMETER, VERSION_PARAMETER, *CONDITIONS],
@@ -136,13 +138,16 @@ async def create_upload(
     watcher: WatcherDep,
     receiver: UploadReceiverDep,
     limits: UnfinishedLimitsDep,
+    jobs: JobsDep,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Create an upload that can be resumed after a broken connection, by the tus 1.0 protocol.
 
     `If-Match` and `If-None-Match` have the same meaning as for `PUT /models/{name}`. Name, size and conditions are
     checked now, and again after the last byte. With the purpose `images` the file is no model but one for a job: the
     member `uploads` of `POST /ocr/jobs` names it. The request may carry the first chunk; if that chunk fails, no upload
-    is created.
+    is created, except with an `Idempotency-Key`: sent again with it, the request gets the upload as it is then, and the
+    chunk is not read.
     """
     record = _new_record(request, actor.name, receiver.retention)
     receiver.check_size(record.expected_bytes or 0)
@@ -150,19 +155,26 @@ async def create_upload(
     if has_chunk:
         tus.check_media_type(request)
     conditions, incoming = conditions_of(request), store.incoming
+    key = UploadKey(jobs.units.keys, actor, idempotency_key, fingerprint_of(record))
+    if earlier := await to_thread.run_sync(key.upload, limiter=threads.changes):
+        return await _created(request, store, earlier)
     with receiver.slot():
         await to_thread.run_sync(_plan, store, record, conditions, limiter=threads.changes)
-        begin = partial(_begin, incoming, record, limits)
+        begin = partial(key.create, record.id, partial(_begin, incoming, record, limits))
         async with limits.lock:  # uploads that are created at the same time are counted one after another
             staged = await to_thread.run_sync(begin, limiter=receiver.threads)
+        if isinstance(staged, str):
+            return await _created(request, store, staged)
         upload = ResumableUpload(incoming, receiver, staged, record)
         try:
             headers = progress_headers(0, record)
             if has_chunk:
                 headers = await _receive(request, upload, record, checksum, actor, watcher)
         except BaseException:
-            # The caller does not know the upload's address, so it could not resume the upload.
-            await upload.discard()
+            if idempotency_key:
+                await upload.release()
+            else:  # the caller does not know the upload's address, so it could not resume the upload
+                await upload.discard()
             raise
         await upload.release()
     is_published = "content-location" in headers
@@ -261,6 +273,18 @@ async def cancel_upload(upload_id: UploadId, store: StoreDep) -> Response:
     await to_thread.run_sync(_find, store, upload_id)
     await to_thread.run_sync(store.incoming.discard, upload_id, limiter=threads.changes)
     return Response(status_code=204)
+
+
+async def _created(request: Request, store: Store, upload_id: str) -> Response:
+    """Return the answer to a request that has created an upload before. Raises PartialNotFound, StoreUnavailable."""
+    found = await to_thread.run_sync(_find, store, upload_id)
+    shown = upload_out(found)
+    assert found.record is not None  # noqa: S101 - every upload has a record
+    headers = progress_headers(shown.offset, found.record)
+    if shown.published:
+        headers = published_headers(request, shown.name, shown.offset)
+    headers["location"] = f"{request.scope.get('root_path', '')}/uploads/{upload_id}"
+    return Response(shown.model_dump_json(), 201, headers, JSON)
 
 
 async def _receive(
