@@ -1,191 +1,121 @@
-"""Measures how several services share the units of one job, with work that takes a fixed time. Takes two minutes.
+"""Measures how several services share the units of one job, with work that takes a fixed time. Takes ten minutes.
 
     python benchmarks/units.py [SECONDS_A_UNIT]
 
-Each service is a process with the runner of the units of jobs, and does nothing else. The work sleeps, so that the
-figures show the cost of the claims, the logs and the results, and not that of an engine. One job has a fixed number of
-units for each service. Prints for 1, 2, 4 and 8 services the units a second, and the ratio to linear: the time that the
-units of one service would take if its work had no cost. Then the milliseconds from the creation of a job to the start
-of its work, from a kill of a service to the start of its unit by another one, and from a cancellation to the end of the
-work.
+The backends are the model folder, the model folder with its queue in PostgreSQL (`OCR_JOBS_URL`), and, for comparison,
+plain workers of procrastinate on PostgreSQL, which keep no results. One job has a fixed number of units for each
+service. Prints for 1, 2, 4 and 8 services the units a second as a ratio to linear, which is what their work alone would
+take; how many units a second they do whose work takes no time; and the milliseconds from the creation of a job to the
+start of its work, from a kill of a service to the start of its unit by another one, and from a cancellation to the end
+of the work. PostgreSQL is Debian's, and writes each transaction to the disk.
 """
 
-import asyncio
 import contextlib
-import json
-import multiprocessing
 import os
 import signal
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
-from multiprocessing.process import BaseProcess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
-import anyio
 from common import print_table
+from unit_services import Backend, Notes, Ours, Plain, services
 
-from app.build import build_jobs
-from app.jobs.folder import Jobs
-from app.jobs.records import Job
-from app.jobs.units.records import Task, Unit, failure_of
-from app.jobs.units.unit_claims import Claim, Outcome
-from app.jobs.units.unit_order import UnitOrder
-from app.jobs.units.unit_runner import UnitRunner, UnitWork
-from app.store.actor import Actor
-from app.store.policy import Policy
-from app.store.store import Store
+from tests.support.deployed.postgres import Postgres
 
-KIND = "benchmark"
+BACKENDS = ("folder", "postgresql", "plain procrastinate")
 SERVICES = (1, 2, 4, 8)
-UNITS_A_SERVICE = 40
+UNITS_A_SERVICE = 24
+UNITS_WITHOUT_WORK = 400
 ROUNDS = 5
-SPAWN = multiprocessing.get_context("spawn")
-
-
-class Sleeping(UnitWork):
-    """Sleeps for the seconds that a unit has as its text, and notes when the work on it began and ended."""
-
-    def __init__(self, notes: Path) -> None:
-        self._notes = notes
-
-    def understands(self, _: dict[str, Any]) -> bool:
-        return True
-
-    async def run(self, claim: Claim) -> Outcome:
-        self._note("begun")
-        try:
-            await anyio.sleep(float(claim.unit.text or 0))
-        finally:
-            self._note("over")
-        return Outcome("{}")
-
-    def failed(self, _: Claim, error: Exception) -> Outcome:
-        return Outcome("{}", failure_of(error))
-
-    def _note(self, what: str) -> None:
-        with self._notes.open("a") as file:
-            file.write(json.dumps([what, os.getpid(), time.time()]) + "\n")
-
-
-def opened(root: Path) -> Jobs:
-    """Open the jobs of a folder."""
-    store = Store(root, Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
-    store.open()
-    return build_jobs(store)
-
-
-def serve(root: Path, notes: Path) -> None:
-    """Work on units until this process is killed."""
-    jobs = opened(root)
-
-    async def run() -> None:
-        await UnitRunner(UnitOrder(jobs), {KIND: Sleeping(notes)}, lambda *_: None).run()
-
-    asyncio.run(run())
+ENDLESS = "600"
 
 
 @contextmanager
-def services(root: Path, notes: Path, count: int) -> Iterator[None]:
-    """Run services, each of which has worked on a unit when the block begins."""
-    running: list[BaseProcess] = [SPAWN.Process(target=serve, args=(root, notes)) for _ in range(count)]
-    try:
-        for process in running:
-            process.start()
-        jobs = opened(root)
-        while len({pid for _, pid, _ in read(notes)}) < count:
-            finished(jobs, create(jobs, *["0.5"] * count))
-        yield
-    finally:
-        for process in running:
-            process.kill()
-            process.join()
+def backend_of(name: str, postgres: Postgres) -> Iterator[tuple[Backend, Notes]]:
+    """Make an empty folder and database, and give the backend with what its services note."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as work:
+        notes, url = Notes(Path(folder) / "notes"), postgres.new_database()
+        if name == "plain procrastinate":
+            yield Plain(notes, url, work), notes
+        else:
+            yield Ours(Path(folder) / "models", notes, url if name == "postgresql" else None, work), notes
 
 
-def read(notes: Path) -> list[list[Any]]:
-    """Return the notes: what happened, in which process, and when."""
-    return [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
+def throughput(name: str, postgres: Postgres, count: int, seconds: float, units: int) -> float:
+    """Return the units a second of some services."""
+    with backend_of(name, postgres) as (backend, notes), services(backend, notes, count):
+        before = len(notes.read())
+        backend.create(*[str(seconds)] * units)
+        while len(notes.read()) < before + 2 * units:
+            time.sleep(0.1)
+        times = [at for _, _, at in notes.read()[before:]]
+    return units / (max(times) - min(times))
 
 
-def noted(notes: Path, place: int) -> list[Any]:
-    """Wait for a note, by its place, and return it."""
-    note: list[Any] = until(lambda: read(notes)[place:])[0]
-    return note
-
-
-def create(jobs: Jobs, *texts: str) -> Job:
-    """Create a job of units that take as many seconds as their texts say."""
-    with jobs.units.new() as new:
-        new.add_all(Unit(text=text) for text in texts)
-        return jobs.units.create(new, KIND, {}, Actor("benchmark"), Task({}))
-
-
-def finished(jobs: Jobs, job: Job) -> Job:
-    """Wait for the end of a job."""
-    return until(lambda: found if (found := jobs.get(job.id)).is_finished else None)
-
-
-def until(probe: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the probe returns
-    """Wait until a probe is true, and return what it returned."""
-    while not (found := probe()):
-        time.sleep(0.002)
-    return found
-
-
-def throughput(count: int, seconds: float) -> tuple[float, float]:
-    """Return the units a second of some services, and the ratio to what their work alone would take."""
-    with temporary() as (root, notes), services(root, notes, count):
-        jobs, before = opened(root), len(read(notes))
-        job = create(jobs, *[str(seconds)] * count * UNITS_A_SERVICE)
-        finished(jobs, job)
-        times = [at for _, _, at in read(notes)[before:]]
-    taken = max(times) - min(times)
-    return count * UNITS_A_SERVICE / taken, seconds * UNITS_A_SERVICE / taken
-
-
-def delays() -> dict[str, list[float]]:
+def delays(name: str, postgres: Postgres) -> dict[str, list[float]]:
     """Return the milliseconds of each dispatch, takeover and cancellation."""
     found: dict[str, list[float]] = {"dispatch": [], "takeover after kill -9": [], "cancel": []}
-    for _ in range(ROUNDS):
-        with temporary() as (root, notes), services(root, notes, 2):
-            jobs, before = opened(root), len(read(notes))
-            since = time.time()
-            job = create(jobs, "600")
-            _, pid, at = noted(notes, before)
+    for number in range(ROUNDS):
+        with backend_of(name, postgres) as (backend, notes), services(backend, notes, 2):
+            before, since = len(notes.read()), time.time()
+            job = backend.create(ENDLESS)
+            _, pid, at = notes.wait_for(before)
             found["dispatch"].append(1000 * (at - since))
+            place = before + 1
+            if number == 0 or name != "plain procrastinate":  # which takes a minute for it
+                since = time.time()
+                os.kill(pid, signal.SIGKILL)
+                found["takeover after kill -9"].append(1000 * (notes.wait_for(place)[2] - since))
+                place += 1
             since = time.time()
-            os.kill(pid, signal.SIGKILL)
-            found["takeover after kill -9"].append(1000 * (noted(notes, before + 1)[2] - since))
-            since = time.time()
-            jobs.cancel(job.id)
-            found["cancel"].append(1000 * (noted(notes, before + 2)[2] - since))
+            backend.cancel(job)
+            found["cancel"].append(1000 * (notes.wait_for(place)[2] - since))
     return found
 
 
-@contextmanager
-def temporary() -> Iterator[tuple[Path, Path]]:
-    """Make a model folder, and give the path of the notes."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder) / "models", Path(folder) / "notes"
+def report(line: list[str]) -> list[str]:
+    """Show a row while the others are measured, and return it."""
+    print(line, file=sys.stderr, flush=True)
+    return line
+
+
+def shown(milliseconds: list[float]) -> str:
+    """Return the median and the most of several times."""
+    return f"{statistics.median(milliseconds):,.0f} ({max(milliseconds):,.0f})"
 
 
 def main() -> None:
     """Measure, and print the tables."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.5
     print(f"{seconds} s a unit, {UNITS_A_SERVICE} units for each service, load {os.getloadavg()[0]:.1f} before")
-    rows = []
-    for count in SERVICES:
-        rate, ratio = throughput(count, seconds)
-        rows.append([str(count), f"{rate:.2f}", f"{ratio:.3f}"])
-        print(rows[-1], file=sys.stderr, flush=True)
-    print_table("Throughput", ["services", "units/s", "of linear"], rows)
-    rows = [[name, f"{statistics.median(each):,.0f}", f"{max(each):,.0f}"] for name, each in delays().items()]
-    print_table("Delays, in milliseconds", ["delay", "median", "most"], rows)
+    heads = ["services", *BACKENDS]
+    with Postgres(is_durable=True) as postgres:
+        shares, rates = [], []
+        for count in SERVICES:
+            units = count * UNITS_A_SERVICE
+            found = [throughput(name, postgres, count, seconds, units) * seconds / count for name in BACKENDS]
+            shares.append(report([str(count), *(f"{each:.3f}" for each in found)]))
+        for count in SERVICES:
+            found = [throughput(name, postgres, count, 0, UNITS_WITHOUT_WORK) for name in BACKENDS]
+            rates.append(report([str(count), *(f"{each:.0f}" for each in found)]))
+        measured = {name: delays(name, postgres) for name in BACKENDS}
+    print_table("Throughput, of linear", heads, shares)
+    print_table("Units a second without work", heads, rates)
+    rows = [
+        [
+            what,
+            *(
+                f"{statistics.median(measured[name][what]):,.0f} ({max(measured[name][what]):,.0f})"
+                for name in BACKENDS
+            ),
+        ]
+        for what in measured["folder"]
+    ]
+    print_table("Delays in milliseconds: median (most)", ["delay", *BACKENDS], rows)
 
 
 if __name__ == "__main__":

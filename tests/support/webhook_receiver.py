@@ -1,6 +1,7 @@
 """A receiver of webhooks: a real HTTP server that keeps every request and answers as a test has told it."""
 
 import base64
+import contextlib
 import secrets
 import threading
 import time
@@ -93,6 +94,10 @@ class WebhookReceiver:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the sender was killed
+            super().handle()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
