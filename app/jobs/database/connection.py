@@ -1,10 +1,12 @@
 """The connections to the queue's database, and the tables there."""
 
+import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import anyio
 from procrastinate.exceptions import ConnectorException, UniqueViolation
@@ -20,6 +22,7 @@ from psycopg_pool import AsyncConnectionPool
 
 FAILURES = (ConnectorException, Error, OSError, TimeoutError)
 """What the driver raises if the database does not answer, refuses this service, or lacks the tables."""
+MAX_REASON_CHARS = 300
 OPERATION_SECONDS = 5.0
 """How long an operation may take, in seconds. A database that hangs is away."""
 CONNECTIONS = 3
@@ -58,9 +61,39 @@ async def answering(seconds: float = OPERATION_SECONDS) -> AsyncIterator[None]:
             raise UnitWaits from exc
         if isinstance(cause, RaiseException):
             raise RowGone from exc
-        reason = " ".join(str(cause).split())
+        stated = cause.diag.message_primary if isinstance(cause, Error) else None
+        reason = " ".join((stated or str(cause)).split())[:MAX_REASON_CHARS]
         kind = "it does not answer" if isinstance(cause, TimeoutError) else type(cause).__name__
         raise DatabaseAway(reason or kind) from exc
+
+
+class QueueConnection(AsyncConnection[TupleRow]):
+    """A connection whose opening is not interrupted.
+
+    The driver leaves the socket of an interrupted opening to the garbage collector, and PostgreSQL, which waits a
+    minute for a caller that says nothing, could not shut down meanwhile.
+    """
+
+    @classmethod
+    async def connect(cls, *arguments: Any, **options: Any) -> Self:  # noqa: ANN401 - as the driver has them
+        """Connect. If the caller is cancelled, the connection is closed as soon as it is there."""
+        opening = asyncio.ensure_future(super().connect(*arguments, **options))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            closing = asyncio.ensure_future(_close_when_open(opening))
+            _CLOSING.add(closing)
+            closing.add_done_callback(_CLOSING.discard)
+            raise
+
+
+_CLOSING = set[asyncio.Future[None]]()
+"""What closes connections whose opening was interrupted."""
+
+
+async def _close_when_open(opening: "asyncio.Future[Any]") -> None:
+    with contextlib.suppress(*FAILURES):
+        await (await opening).close()
 
 
 class QueueDatabase:
@@ -91,10 +124,10 @@ async def open_database(url: str, folder_id: str) -> AsyncIterator[QueueDatabase
     """
     schema = schema_of(folder_id)
     info = connection_info(url, schema)
-    async with answering(2 * OPERATION_SECONDS), await AsyncConnection.connect(info) as connection:
+    async with answering(2 * OPERATION_SECONDS), await QueueConnection.connect(info) as connection:
         await _create_tables(connection, schema)
     pool = AsyncConnectionPool[AsyncConnection[TupleRow]](
-        info, min_size=1, max_size=CONNECTIONS, timeout=OPERATION_SECONDS, open=False
+        info, connection_class=QueueConnection, min_size=1, max_size=CONNECTIONS, timeout=OPERATION_SECONDS, open=False
     )
     try:
         await pool.open()
@@ -104,6 +137,9 @@ async def open_database(url: str, folder_id: str) -> AsyncIterator[QueueDatabase
     finally:
         with anyio.CancelScope(shield=True):
             await pool.close(timeout=OPERATION_SECONDS)
+            loop = asyncio.get_running_loop()
+            if closing := [each for each in _CLOSING if each.get_loop() is loop]:
+                await asyncio.wait(closing, timeout=OPERATION_SECONDS)
 
 
 def schema_of(folder_id: str) -> str:

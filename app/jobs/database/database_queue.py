@@ -19,7 +19,15 @@ from procrastinate.jobs import Notification, Status
 
 from app.errors import JobNotFound, ModelInUse, ModelLocked, QueueUnavailable, StoreError
 from app.events import EventName, OnEvent
-from app.jobs.database.connection import DatabaseAway, QueueDatabase, RowGone, UnitWaits, answering, open_database
+from app.jobs.database.connection import (
+    OPERATION_SECONDS,
+    DatabaseAway,
+    QueueDatabase,
+    RowGone,
+    UnitWaits,
+    answering,
+    open_database,
+)
 from app.jobs.database.unit_rows import (
     UnitRow,
     change_worker,
@@ -150,14 +158,9 @@ class DatabaseQueue(UnitQueue):
 
     async def _begin(self, database: QueueDatabase) -> None:
         """Register this service, do what it owes, and queue what has no row."""
-        manager, former = database.manager, self._worker
         async with answering():
-            self._worker = await manager.register_worker()
+            self._worker = await database.manager.register_worker()
         await change_worker(database, self._worker, [row.id for row in self._rows.values()])
-        if former:
-            # Rows that it fetched without this service knowing become free.
-            async with answering():
-                await manager.unregister_worker(former)
         for row_id, at in list(self._owed.items()):
             await self._put(database, row_id, at)
             self._owed.pop(row_id, None)
@@ -170,25 +173,33 @@ class DatabaseQueue(UnitQueue):
 
     async def _serve(self, database: QueueDatabase) -> None:
         """Listen, send heartbeats and fill the queue until the database is away or the task is cancelled."""
+        # Tasks of asyncio, which are cancelled once: the driver closes its connections after that.
+        works = (self._listen, self._beat, self._keep_filled)
+        tasks = [asyncio.ensure_future(self._guard(work, database)) for work in works]
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._guard, self._listen, database)
-                tasks.start_soon(self._guard, self._beat, database)
-                tasks.start_soon(self._guard, self._keep_filled, database)
-                await self._lost.wait()
-                tasks.cancel_scope.cancel()
+            await self._lost.wait()
         finally:
             self._database = None
-            if not self._lost.is_set():  # this service stops
-                with CancelScope(shield=True), contextlib.suppress(DatabaseAway):
-                    async with answering():
-                        await database.manager.unregister_worker(self._worker)
+            is_stopping = not self._lost.is_set()
+            with CancelScope(shield=True):
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=OPERATION_SECONDS)
+                if is_stopping:
+                    with contextlib.suppress(DatabaseAway):
+                        async with answering():
+                            await database.manager.unregister_worker(self._worker)
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.result()  # raises the exception of a defect
 
     async def _guard(self, work: Callable[[QueueDatabase], Awaitable[None]], database: QueueDatabase) -> None:
         try:
             await work(database)
         except DatabaseAway as exc:
             self._lose(exc, database)
+        finally:
+            self._lost.set()
 
     async def _listen(self, database: QueueDatabase) -> None:
         async def on_notification(*, channel: str, notification: Notification) -> None:  # noqa: ARG001 - procrastinate's

@@ -100,7 +100,13 @@ async def remove_ended(database: QueueDatabase) -> None:
 
 
 async def change_worker(database: QueueDatabase, worker: int, row_ids: Sequence[int]) -> None:
-    """Name another worker in rows that this service works on."""
+    """Name the new registration of this service in the rows that it works on.
+
+    The former one is removed later, since it sends no heartbeats, and frees the rows that the service has fetched
+    without knowing it. After a failure of the database, the new one may have the number of a former one.
+    """
+    statement = "UPDATE procrastinate_jobs SET worker_id = NULL WHERE worker_id = %(worker)s"
+    await database.run(statement, worker=worker)
     await database.run(
         "UPDATE procrastinate_jobs SET worker_id = %(worker)s WHERE id = ANY(%(ids)s) AND status = 'doing'",
         worker=worker,

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
+
 from app.build import build_jobs
 from app.events import EventName
 from app.jobs.database.database_queue import DatabaseQueue
@@ -62,9 +64,14 @@ async def running(*services: Service) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def serving(store: Store, url: str) -> AsyncIterator[Service]:
-    """Run the queue of a service that works on nothing by itself until the end of the block."""
+async def serving(store: Store, url: str | None, *, is_silent: bool = False) -> AsyncIterator[Service]:
+    """Run the queue of a service that works on nothing by itself until the end of the block.
+
+    With `is_silent` it sends no heartbeats, as a killed service.
+    """
     service = Service(store, url)
+    if is_silent:
+        service.queue._beat = lambda _: anyio.sleep_forever()  # type: ignore[union-attr, method-assign]
     task = asyncio.create_task(service.queue.run(lambda: None, lambda: None))
     try:
         await service.connected()

@@ -17,7 +17,18 @@ from app.jobs.units.records import Task, Unit, failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
 from app.store.store import Store
 from tests.support.held_jobs import DAY, files, store_on
-from tests.support.unit_works import create, create_of, finish, folder_of, log_lines, numbers_of, outcome_of, results_of
+from tests.support.unit_works import (
+    KIND,
+    ME,
+    create,
+    create_of,
+    finish,
+    folder_of,
+    log_lines,
+    numbers_of,
+    outcome_of,
+    results_of,
+)
 
 
 @pytest.fixture
@@ -290,3 +301,17 @@ def test_the_memory_of_finished_units_is_bounded(jobs: Jobs, monkeypatch: pytest
     assert [numbers_of(jobs, job) for job in others] == [[0, 1]] * 4
     finish(jobs, claim)
     assert numbers_of(jobs, held) == [0]
+
+
+def test_a_job_that_could_not_be_queued_leaves_nothing(store: Store, jobs: Jobs) -> None:
+    """Another service may have seen the record: it gets no unit, and the folder is removed."""
+    other = build_jobs(store_on(store.root))
+    with jobs.units.new() as new:
+        new.add_all([Unit(text="a")])
+        job = jobs.units.create(new, KIND, {}, ME, Task({}))
+        assert [each.id for each in other.unfinished_of_units()] == [job.id]
+        jobs.units.withdraw(new)
+
+    assert other.units.claims.claim(job) is None
+    assert other.unfinished_of_units() == []
+    assert not folder_of(store, job).path.exists()

@@ -30,6 +30,7 @@ ALWAYS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "200",
+    "authentication_timeout": "10",  # a caller that was killed while it connected does not delay a stop for a minute
     "shared_buffers": "32MB",
     "dynamic_shared_memory_type": "mmap",
 }
@@ -70,6 +71,17 @@ class Postgres:
     def url(self) -> str:
         """The URL of the server's own database. Tests that change its tables use `new_database()`."""
         return self.url_of("postgres")
+
+    @property
+    def is_running(self) -> bool:
+        """True unless the server was stopped or killed."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        """The id of the server's first process."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
 
     @property
     def log(self) -> str:

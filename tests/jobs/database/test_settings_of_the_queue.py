@@ -1,0 +1,57 @@
+"""The settings of the queue's database: what is refused at the start, and that no message shows the password."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from app.build import build_jobs
+from app.build_service import build_unit_queue
+from app.jobs.database.connection import connection_info, schema_of
+from app.jobs.database.database_queue import DatabaseQueue
+from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.unit_queue import UnitQueue
+from app.settings import Settings, SettingsError
+from tests.support.held_jobs import store_on
+
+URL = "postgresql://me:sesame@host:1/jobs?sslmode=require"
+
+
+def queue(folder: Path, **settings: object) -> UnitQueue:
+    return build_unit_queue(Settings(**settings), build_jobs(store_on(folder / "models")), lambda *_: None)  # type: ignore[arg-type]
+
+
+def test_the_url_may_be_in_a_file(tmp_path: Path) -> None:
+    """A secret of Docker or Kubernetes is a file. Without a URL the queue is the folder."""
+    file = tmp_path / "url"
+    file.write_text(f"{URL}\n")
+
+    assert isinstance(queue(tmp_path, jobs_url_file=file), DatabaseQueue)
+    assert isinstance(queue(tmp_path), UnitOrder)
+
+
+@pytest.mark.parametrize("url", ["mysql://me:sesame@host/jobs", "postgresql://me:sesame@host/jobs?no=sesame", "sesame"])
+def test_a_wrong_url_is_refused_without_showing_it(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsError, match="OCR_JOBS_URL") as refused:
+        queue(tmp_path, jobs_url=url)
+
+    assert "sesame" not in f"{refused.value}{Settings(jobs_url=SecretStr(url))!r}"
+
+
+def test_without_the_extra_the_service_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in sys.modules if each.startswith(("app.jobs.database", "procrastinate"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "procrastinate", None)
+
+    with pytest.raises(SettingsError, match=r"pip install 'ocr-model-service\[cluster\]'"):
+        queue(tmp_path, jobs_url=URL)
+
+
+def test_parameters_of_the_url_are_kept() -> None:
+    """The schema is added to options that the URL has; its other parameters go first."""
+    info = connection_info("postgresql://host/jobs?options=-c%20statement_timeout%3D9&connect_timeout=1", "ocr_a")
+
+    assert "options='-c statement_timeout=9 -c search_path=ocr_a'" in info
+    assert "connect_timeout=1" in info
+    assert schema_of("one") != schema_of("two")
