@@ -69,6 +69,8 @@ class WebhookReceiver:
         """The answers to the next requests, by path without the query; 200 when there are none left."""
         self.failing: Callable[[], bool] = lambda: False
         """Called at each request without a reply of its own: True to answer 503."""
+        self.on_sent: Callable[[Sent], object] = lambda _: None
+        """Called with each request when it arrives; if it raises, the request gets no answer."""
         self._server = _Server((host, 0), _Handler)
         self._server.receiver, self._server.closing = self, threading.Event()
         self.url = f"http://{host}:{self._server.server_port}"
@@ -102,7 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.receiver.sent.append(Sent(self.path, headers, body, time.monotonic()))
+        sent = Sent(self.path, headers, body, time.monotonic())
+        self.server.receiver.sent.append(sent)
+        self.server.receiver.on_sent(sent)
         self.do_GET()
 
     def do_GET(self) -> None:

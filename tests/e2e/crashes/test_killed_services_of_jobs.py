@@ -37,6 +37,7 @@ def receiver() -> Iterator[WebhookReceiver]:
     chance = random.Random(7)  # noqa: S311 - not for a secret
     with WebhookReceiver() as running:
         running.failing = lambda: chance.random() < 0.2
+        running.on_sent = lambda sent: sent.verified(SECRET)  # now, since a signature is valid for five minutes
         yield running
 
 
@@ -92,7 +93,6 @@ def test_each_accepted_unit_has_one_outcome(services: ManyServices, hub: SlowHub
 
     assert ledger.wrong == []
     assert services.defects() == []
-    assert all(each.verified(SECRET) for each in receiver.sent)
     assert Counter(ledger.ended.values())["succeeded"] > 0
 
 
