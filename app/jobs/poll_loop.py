@@ -58,4 +58,5 @@ class PollLoop:
     def stop(self) -> None:
         """Cancel the loop and the tasks that it has started."""
         self._is_stopping = True
+        self._draining.set()  # asyncio.wait_for may lose a cancellation; without this, work would be taken again then
         self._scope.cancel()
