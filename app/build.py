@@ -4,6 +4,7 @@ Only this module and `app.build_service` read settings; parts get plain values. 
 imports no web framework, and imports an HTTP client only in the functions that build pulls.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +18,12 @@ from app.store import Policy, Store
 
 if TYPE_CHECKING:
     from app.fetching.http_client import HttpClient
+    from app.jobs.units.unit_queue import UnitQueue
     from app.pulls.pull import OnPublished
-    from app.pulls.pull_runner import PullRunner
+    from app.pulls.pull_requests import PullRequests
+    from app.pulls.pull_units import PullUnits
     from app.pulls.sources.base import Source
     from app.pulls.sources.resources import ResourceSource
-
-RESUMABLE_KINDS = frozenset({PULL})
-"""The kinds of job that another service continues if the process that runs them dies."""
 
 
 def build_store(settings: Settings, on_event: OnEvent) -> Store:
@@ -45,31 +45,38 @@ def needed_ocr_models(state_dir: Path) -> frozenset[str] | None:
 
 def build_jobs(store: Store, on_event: OnEvent = lambda *_: None) -> Jobs:
     """Build the `Jobs` of a store. Their records are in the store's folder."""
-    return Jobs(store, RESUMABLE_KINDS, on_event)
+    return Jobs(store, {PULL}, on_event)
 
 
-def build_pull_runner(
-    settings: Settings, store: Store, jobs: Jobs, on_published: "OnPublished", on_event: OnEvent
-) -> "PullRunner":
-    """Build the runner of pulls into a store. Raises SettingsError if the hub's token cannot be read."""
+@dataclass(frozen=True, slots=True)
+class PullParts:
+    """The parts of pulls."""
+
+    requests: "PullRequests"
+    units: "PullUnits"
+
+
+def build_pulls(
+    settings: Settings, store: Store, jobs: Jobs, queue: "UnitQueue", on_published: "OnPublished", on_event: OnEvent
+) -> PullParts:
+    """Build the parts of pulls into a store. Raises SettingsError if the hub's token cannot be read."""
     from app.pulls.pull import PullLimits  # noqa: PLC0415 - these import an HTTP client
-    from app.pulls.pull_runner import PullRunner  # noqa: PLC0415
+    from app.pulls.pull_requests import PullRequests  # noqa: PLC0415
+    from app.pulls.pull_units import PullUnits  # noqa: PLC0415
 
-    return PullRunner(
-        store,
-        jobs,
-        build_sources(settings),
-        PullLimits(
-            retries=settings.pull_retries,
-            pause_seconds=settings.pull_retry_pause.total_seconds(),
-            partial_retention=settings.partial_retention,
-            min_rate=settings.pull_min_rate,
-            rate_seconds=settings.pull_stall_timeout.total_seconds() or 60.0,
-            max_bytes=settings.max_pull_bytes,
-        ),
-        at_once=settings.pulls_at_once,
-        on_published=on_published,
-        on_event=on_event,
+    sources = build_sources(settings)
+    limits = PullLimits(
+        retries=settings.pull_retries,
+        pause_seconds=settings.pull_retry_pause.total_seconds(),
+        partial_retention=settings.partial_retention,
+        min_rate=settings.pull_min_rate,
+        rate_seconds=settings.pull_stall_timeout.total_seconds() or 60.0,
+        max_bytes=settings.max_pull_bytes,
+    )
+    claims = jobs.units.claims
+    return PullParts(
+        PullRequests(store, jobs, queue, sources, limits, max_waiting=settings.max_waiting_units),
+        PullUnits(store, claims, sources, limits, on_published=on_published, on_event=on_event),
     )
 
 
@@ -78,7 +85,7 @@ def build_sources(settings: Settings) -> "tuple[Source, ...]":
 
     Raises SettingsError if the hub's token cannot be read.
     """
-    from app.fetching.http_client import HttpClient  # noqa: PLC0415 - see build_pull_runner()
+    from app.fetching.http_client import HttpClient  # noqa: PLC0415 - see build_pulls()
     from app.pulls.sources.hub import HubSource  # noqa: PLC0415
     from app.pulls.sources.url import UrlSource  # noqa: PLC0415
 
@@ -93,6 +100,6 @@ def build_sources(settings: Settings) -> "tuple[Source, ...]":
 
 def build_resource_source(settings: Settings, http: "HttpClient") -> "ResourceSource":
     """Build the source of the vendor's OCR models."""
-    from app.pulls.sources.resources import ResourceSource  # noqa: PLC0415 - see build_pull_runner()
+    from app.pulls.sources.resources import ResourceSource  # noqa: PLC0415 - see build_pulls()
 
     return ResourceSource(http, settings.resources_site, settings.pull_allowed_urls)

@@ -5,7 +5,7 @@ Only this module and `app.build` read settings; parts get plain values. `app.lif
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from app.api.models.upload_receiver import UploadReceiver
 from app.api.ocr.image_units import ImageUnits
 from app.api.state import State
 from app.api.uploads.unfinished_limits import UnfinishedLimits
-from app.build import build_jobs, build_pull_runner, build_resource_source, build_store
+from app.build import build_jobs, build_pulls, build_resource_source, build_store
 from app.engine.contract.model_config import ModelConfig
 from app.engine.contract.ocr_model_needs import may_open_ocr_models
 from app.engine.contract.ocr_models import is_ocr_model, why_not_found
@@ -49,14 +49,17 @@ from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.units.kinds import UnitKind
+from app.jobs.units.lanes import Lanes
 from app.jobs.units.processor_preference import ProcessorPreference
 from app.jobs.units.queue_places import QueuePlaces
 from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_queue import UnitQueue, queue_of
-from app.jobs.units.unit_runner import UnitRunner, UnitWork
+from app.jobs.units.unit_runner import UnitRunner
+from app.jobs.units.unit_work import UnitWork
 from app.jobs.watcher import JobWatcher
 from app.metrics import Metrics
 from app.pulls.offer_list import OfferList
+from app.pulls.pull_jobs import PULL
 from app.service_description import ServiceDescription
 from app.settings import Settings, SettingsError
 from app.store import LOCK_SECONDS, Store
@@ -102,6 +105,8 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     refusals = OcrModelRefusals()
     recognition = build_recognition_service(settings, supervisor, workdirs, ocr_model_leases, refusals)
     text_service = build_text_service(settings, model_choice, TextRunner(supervisor, session, on_event))
+    queue = build_unit_queue(settings, jobs, on_event)
+    pulls = build_pulls(settings, store, jobs, queue, lambda model: watcher.refresh(model.name), on_event)
     targets = WebhookTargets(settings.webhook_allowed_urls)
     outbox = build_outbox(settings, store, jobs)
     state = State(
@@ -121,10 +126,10 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         text_service=text_service,
         max_waiting_units=settings.max_waiting_units,
         unit_runner=build_unit_runner(
-            build_unit_queue(settings, jobs, on_event),
+            queue,
             jobs,
-            recognition,
-            text_service,
+            {UnitKind.IMAGES: ImageUnits(recognition), UnitKind.TEXTS: TextUnits(text_service), PULL: pulls.units},
+            Lanes(pulls=settings.pulls_at_once),
             job_watcher,
             volume_monitor.services,
             on_event,
@@ -147,7 +152,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
             is_read_only=settings.read_only,
         ),
         offer_list=OfferList(build_resource_source(settings, HttpClient(settings.pull_stall_timeout.total_seconds()))),
-        pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.refresh(model.name), on_event),
+        pull_requests=pulls.requests,
         webhook_targets=targets,
         outbox=outbox,
     )
@@ -355,18 +360,17 @@ def build_unit_queue(settings: Settings, jobs: Jobs, on_event: OnEvent) -> UnitQ
 def build_unit_runner(
     queue: UnitQueue,
     jobs: Jobs,
-    recognition: RecognitionService,
-    texts: TextService,
+    works: Mapping[str, UnitWork],
+    lanes: Lanes,
     watcher: JobWatcher,
     services: LivingServices,
     on_event: OnEvent,
 ) -> UnitRunner:
-    """Build the runner of the units of all jobs on texts and images."""
-    works: dict[str, UnitWork] = {UnitKind.IMAGES: ImageUnits(recognition), UnitKind.TEXTS: TextUnits(texts)}
+    """Build the runner of the units of all jobs. `works` has the work of each kind of job."""
     preference = ProcessorPreference(
         services.living_services, lambda: {queue_of(job) for job in jobs.unfinished_of_units()}
     )
-    return UnitRunner(queue, works, on_event, on_written=watcher.look, preference=preference)
+    return UnitRunner(queue, works, on_event, on_written=watcher.look, lanes=lanes, preference=preference)
 
 
 def build_image_downloads(settings: Settings) -> ImageDownloads:

@@ -64,8 +64,6 @@ class Tasks:
     """The tasks that run for as long as the service does."""
 
     engine: Task
-    pulls: Task | None
-    """The task that runs pulls; None in a read-only service."""
     units: Task | None
     """The task that works on the units of jobs; None in a read-only service."""
     others: list[Task]
@@ -92,7 +90,7 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: OnFailed) -> Tasks:
     if parts.idle_seconds:
         others.append(keep("idle release", partial(release_when_idle, state["supervisor"], parts.idle_seconds)))
     if state["access"].read_only:
-        return Tasks(engine, None, None, others)
+        return Tasks(engine, None, others)
     store, jobs = state["store"], state["jobs"]
     outbox = state["outbox"]
     sweeps = (
@@ -104,7 +102,7 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: OnFailed) -> Tasks:
     others.append(keep("sweeper", partial(keep_swept, sweeps, on_event, state["metrics"].on_swept)))
     if parts.deliverer:
         others.append(keep("webhooks", parts.deliverer.run))
-    return Tasks(engine, begin("pulls", state["pull_runner"].run), begin("jobs", state["unit_runner"].run), others)
+    return Tasks(engine, begin("jobs", state["unit_runner"].run), others)
 
 
 def drain(state: State, seconds: float = 0.0) -> None:
@@ -113,7 +111,7 @@ def drain(state: State, seconds: float = 0.0) -> None:
 
 
 async def stop(parts: Parts, tasks: Tasks) -> None:
-    """Stop every part of the service: first the jobs and pulls, then the engine, then `tasks.others`."""
+    """Stop every part of the service: first the jobs, then the engine, then `tasks.others`."""
     state = parts.state
     if tasks.units:
         await state["unit_runner"].finish()
@@ -121,9 +119,7 @@ async def stop(parts: Parts, tasks: Tasks) -> None:
         await _finished(tasks.units)
     await state["offer_list"].close()
     await state["recognition_service"].close()
-    if tasks.pulls:
-        state["pull_runner"].stop()
-        await _finished(tasks.pulls)
+    await state["pull_requests"].close()
     await state["supervisor"].stop()
     await _finished(tasks.engine)
     for task in tasks.others:

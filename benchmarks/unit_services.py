@@ -31,7 +31,8 @@ from app.jobs.units.records import Task, Unit, failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
 from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_queue import UnitQueue
-from app.jobs.units.unit_runner import UnitRunner, UnitWork
+from app.jobs.units.unit_runner import UnitRunner
+from app.jobs.units.unit_work import UnitWork
 from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store

@@ -22,7 +22,7 @@ from app.jobs.units.unit_runner import UnitRunner
 from app.jobs.watcher import JobWatcher
 from app.metrics import Metrics
 from app.pulls.offer_list import OfferList
-from app.pulls.pull_runner import PullRunner
+from app.pulls.pull_requests import PullRequests
 from app.service_description import ServiceDescription
 from app.store import Store
 from app.store.inventory_watcher import InventoryWatcher
@@ -58,7 +58,7 @@ class State(TypedDict):
     compatible_reading: CompatibleReading
     metrics: Metrics
     service_description: ServiceDescription
-    pull_runner: PullRunner
+    pull_requests: PullRequests
     offer_list: OfferList
     webhook_targets: WebhookTargets
     outbox: Outbox

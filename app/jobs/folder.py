@@ -1,22 +1,18 @@
 """The jobs in a model folder: one record each, which any service on the folder can read and cancel.
 
-A job's runner holds the kernel's lock on the job for as long as the runner lives. An unfinished job whose lock is free
-is new or has lost its runner; in both cases `Jobs.take()` takes it. The methods block.
+The methods block.
 """
 
-import contextlib
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from app.errors import JobNotFound, LookupStale, ModelInUse, ModelLocked, StoreError
+from app.errors import JobNotFound
 from app.events import OnEvent
-from app.jobs.held_job import HeldJob
-from app.jobs.progress import Progress
+from app.jobs.former_jobs import FormerJobs
 from app.jobs.records import (
     JOB,
     JOB_ID,
@@ -24,21 +20,14 @@ from app.jobs.records import (
     Job,
     JobState,
     id_of,
-    mark_cancelled,
-    new_job,
-    read_anew,
     read_record,
     record_of,
     record_of_units,
-    result_of,
-    write_record,
 )
+from app.jobs.units.open_jobs import lock_name
 from app.jobs.units.unit_jobs import UnitJobs
 from app.store import Actor, Store, explaining_refusals
 from app.store.expiry import Expiry
-
-TAKE_SECONDS = 0.2
-"""How long to wait for a job's lock, in seconds. A cancellation or a sweep holds the lock for a moment only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +44,13 @@ class Page:
 class Jobs:
     """The jobs of one model folder, in `.store/jobs/`.
 
-    A job of units has the folder `<id>/`. Any other job has `<id>.json`, and beside it `<id>.cancel` and `<id>.result`.
+    A job has the folder `<id>/`; a job that a former version ran has `<id>.json`.
     """
 
-    def __init__(self, store: Store, resumable: Collection[str], on_event: OnEvent = lambda *_: None) -> None:
-        """`resumable` are the kinds of job that another process can continue; others fail when their runner dies.
-
-        That does not concern jobs of units, which any process can continue.
-        """
+    def __init__(self, store: Store, continued: Collection[str] = (), on_event: OnEvent = lambda *_: None) -> None:
+        """`continued` are the kinds of job of which a former version may have left records that can be continued."""
         self.units = UnitJobs(store, self.get, on_event)
-        self.resumable = frozenset(resumable)
+        self.former = FormerJobs(store, continued)
         self.volume = store.volume
         self._locks = store.locks
         self._claims = store.claims
@@ -76,63 +62,6 @@ class Jobs:
         """Each unfinished job that was read, with the inode, time and size of its record then, by the job's id."""
         self.expiry = Expiry(store.clock)
         """Decides when a finished job is too old."""
-        self.unrecorded: dict[str, StoreError] = {}
-        """Jobs of this process whose outcome could not be written: the error by the job's id. A sweep writes the
-        outcome later."""
-        self._held_here = set[str]()
-        """The ids of the jobs that this process holds. A lock of the kernel does not show that if the lock file was
-        removed or replaced meanwhile."""
-
-    def create(self, kind: str, request: dict[str, Any], actor: Actor, *, webhook: str | None = None) -> Job:
-        """Create a job of a resumable kind and return it; any service on the folder may take it.
-
-        `webhook` is the URL that is told the end of the job. Raises StoreUnavailable, StoreReadOnly, StoreFull.
-        """
-        with self.begin(kind, request, actor, webhook=webhook) as held:
-            return held.job
-
-    def begin(
-        self,
-        kind: str,
-        request: dict[str, Any],
-        actor: Actor,
-        progress: Progress | None = None,
-        *,
-        webhook: str | None = None,
-    ) -> HeldJob:
-        """Create a queued job and return it locked by this process, so that no other process can take the job.
-
-        `progress` has the unit and the total, if they are known; `webhook` is the URL that is told the end of the job.
-        Raises StoreUnavailable, StoreReadOnly, StoreFull.
-        """
-        self.volume.check_writable()
-        job = new_job(kind, request, actor, progress or Progress(), webhook)
-        with contextlib.ExitStack() as lock, explaining_refusals():
-            # Before the record, so that no process finds the job without its runner.
-            lock.enter_context(self._locks.exclusive(_lock_name(job.id), seconds=TAKE_SECONDS))
-            job = write_record(self._folder, job, is_lasting=True)
-            return self._held(job, lock)
-
-    def take(self, job_id: str) -> HeldJob | None:
-        """Take a job: lock it and return it. Returns None if another process holds the job, or the job is finished.
-
-        Raises JobNotFound, StoreUnavailable.
-        """
-        if job_id in self._held_here:
-            return None
-        with contextlib.ExitStack() as lock:
-            try:
-                lock.enter_context(self._locks.exclusive(_lock_name(job_id), seconds=TAKE_SECONDS))
-            except (ModelLocked, ModelInUse):
-                return None
-            # Read again under the lock; on a shared volume, from the server and not from this machine's cache.
-            try:
-                job = read_anew(self._folder, job_id, self._claims) if self.volume.is_shared else self.get(job_id)
-            except LookupStale:
-                return None  # the next poll may find the record
-            if job is None:
-                raise JobNotFound(job_id)
-            return None if job.is_finished else self._held(job, lock)
 
     def get(self, job_id: str) -> Job:
         """Read one job's record and return the job; raises JobNotFound, StoreUnavailable."""
@@ -200,7 +129,7 @@ class Jobs:
     def waiting_units(self, actor: Actor) -> int:
         """Return how many units without a result the unfinished jobs of a caller have. Raises StoreUnavailable."""
         own = (job for job in self.unfinished_of_units() if job.created_by.name == actor.name)
-        return sum((job.units or 0) - job.progress.done for job in own)
+        return sum(job.units_left for job in own)
 
     def waiting_by_kind(self) -> dict[str, tuple[int, datetime]]:
         """Return how many units have no result, and when the oldest job was created, by the kind of unfinished jobs.
@@ -210,7 +139,7 @@ class Jobs:
         found: dict[str, tuple[int, datetime]] = {}
         for job in self.unfinished_of_units():
             waiting, oldest = found.get(job.kind, (0, job.created_at))
-            found[job.kind] = waiting + (job.units or 0) - job.progress.done, min(oldest, job.created_at)
+            found[job.kind] = waiting + job.units_left, min(oldest, job.created_at)
         return found
 
     def _all_unfinished(self) -> Iterator[Job]:
@@ -241,32 +170,23 @@ class Jobs:
             self._unfinished[job.id] = version, job
         return job
 
-    def unheld(self, kind: str) -> list[Job]:
-        """Return the unfinished jobs of a kind that no process holds, oldest first; raises StoreUnavailable."""
-        return [job for job in self.unfinished(kind) if not self.is_held(job.id)]
+    def is_locked(self, job_id: str) -> bool:
+        """Return True if a living process holds the job's lock: it creates the job, or writes to its files."""
+        return self._locks.is_locked(lock_name(job_id))
 
-    def is_held(self, job_id: str) -> bool:
-        """Return True if a living process holds the job's lock."""
-        return job_id in self._held_here or self._locks.is_locked(_lock_name(job_id))
+    def cancel(self, job_id: str, is_done: Callable[[], bool] = lambda: False) -> Job:
+        """Cancel a job and return it. Services that work on its units notice that soon.
 
-    def cancel(self, job_id: str) -> Job:
-        """Cancel a job and return it.
-
-        A job without a runner is finished at once; a runner notices the cancellation soon. A finished job is not
-        changed. Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
+        A finished job is not changed, nor one whose work was done before, which `is_done` says. Raises JobNotFound,
+        StoreUnavailable, StoreReadOnly, StoreFull.
         """
         self.volume.check_writable()
         job = self.get(job_id)
         if job.is_finished:
             return job
         if job.units is not None:
-            return self.units.cancel(job)
-        with explaining_refusals():
-            # The marker comes first, so that a runner that takes the job before the next line finds the marker.
-            mark_cancelled(self._folder, job_id)
-            if held := self.take(job_id):
-                with held:
-                    held.cancel()
+            return self.units.cancel(job, is_done)
+        self.former.cancel(job_id)
         return self.get(job_id)
 
     def is_over(self, job_id: str) -> bool:
@@ -284,18 +204,9 @@ class Jobs:
         """Report that a part of a job of units cannot be read."""
         self.volume.records.note(record_of_units(self._folder, job.id), JOB.kind, reason)
 
-    def result_file(self, job_id: str) -> Path:
-        """Return the path of a job's result file; the file need not exist."""
-        return result_of(self._folder, job_id)
-
     def _check(self) -> None:
         self.volume.check()
         self.volume.check_folder(self._folder)
-
-    def _check_for_writing(self) -> None:
-        self.volume.check()
-        if not self.volume.check_folder(self._folder):
-            self.volume.check_writable()  # creates the folder again if it was removed
 
     def _records(self) -> list[Path]:
         """List the records, oldest first."""
@@ -314,20 +225,3 @@ class Jobs:
         if job and job.is_finished:
             self._finished[job.id] = job.kind, job.state
         return job
-
-    def _held(self, job: Job, lock: contextlib.ExitStack) -> HeldJob:
-        self._held_here.add(job.id)
-        lock.callback(self._held_here.discard, job.id)
-        return HeldJob(
-            job,
-            self._folder,
-            lock.pop_all(),
-            check=self._check_for_writing,
-            is_shared=self.volume.is_shared,
-            is_resumable=job.kind in self.resumable,
-        )
-
-
-def _lock_name(job_id: str) -> str:
-    """Return the name of a job's lock. It begins with `/`, so no model can have it."""
-    return f"/jobs/{job_id}"

@@ -19,6 +19,8 @@ from app.store.records.reader import RecordReader
 from app.store.volume.renames import rename_path
 from app.tracing import traceparent
 
+DONE = "done"
+"""The phase of a job that succeeded."""
 DRAFT_SUFFIX = ".new"
 RECORD_NAME = "job.json"
 """The name of the record of a job of units, in the job's own folder."""
@@ -69,21 +71,23 @@ class Job:
     created_at: Time
     created_by: By
     request: JsonObject
-    """The parameters of the job: everything that a runner needs."""
+    """The parameters of the job, as the API shows them."""
     updated_at: Time
     state: JobState = JobState.QUEUED
     phase: str = "waiting"
     """The current step of the job; of a finished job, the last step."""
     progress: Progress = field(default_factory=Progress)
     result: JsonObject | None = None
-    """The result, once the job has succeeded. A large result is in a file beside the record: see `result_of`."""
+    """The result, once the job has succeeded."""
     failure: Failure | None = None
     finished_at: Time | None = None
     owner: str | None = None
     """`<host>:<pid>` of the process that last wrote the record, for messages."""
     units: Size | None = None
-    """How many units the job has; None for a job that one process runs as a whole."""
+    """How many units the job has; None for a job that a former version ran as a whole."""
     priority: Priority = Priority.NORMAL
+    source: str | None = None
+    """Where the bytes of a pull come from, such as a host: the jobs of a caller take turns between their sources."""
     traceparent: str | None = None
     """The span of the request that created the job, as the header `traceparent` has it; None without traces."""
 
@@ -92,8 +96,26 @@ class Job:
 
     @property
     def is_downloaded(self) -> bool:
-        """True if the units of the job are URLs, which a service downloads before it works on them."""
-        return self.request.get("by_url") is True
+        """True if a service downloads the units of the job: it is a pull, or its units are URLs."""
+        return self.is_one_unit or self.request.get("by_url") is True
+
+    @property
+    def is_one_unit(self) -> bool:
+        """True if the job is one unit that counts bytes, as a pull: then its phase, progress and result are the unit's.
+
+        The record has the phase and the progress that a service has reported last.
+        """
+        return self.units is not None and self.progress.unit == "bytes"
+
+    @property
+    def turn(self) -> str:
+        """Return what takes turns with others in the order of units: the caller, and for pulls their source too."""
+        return f"{self.created_by.name} {self.source}" if self.source else self.created_by.name
+
+    @property
+    def units_left(self) -> int:
+        """How many units of the unfinished job have no result."""
+        return 1 if self.units is None or self.is_one_unit else self.units - self.progress.done
 
     @property
     def is_finished(self) -> bool:
@@ -103,7 +125,7 @@ class Job:
     def to_json(self) -> str:
         """Return the record as JSON."""
         fields = asdict(self) | {"created_by": self.created_by.to_record()}
-        for name in ("traceparent", "units", "webhook"):
+        for name in ("source", "traceparent", "units", "webhook"):
             if fields[name] is None:
                 del fields[name]
         if self.units is None:
@@ -176,9 +198,11 @@ def read_record(reader: RecordReader, record: Path) -> Job | None:
         reader.note(record, JOB.kind, "its folder is a symbolic link")
         return None
     job = reader.read(record, JOB)
-    if job and (job.id != id_of(record) or (job.units is None) == (record.name == RECORD_NAME)):
+    if job and (job.id != id_of(record) or (job.units is None and record.name == RECORD_NAME)):
         reader.note(record, JOB.kind, "it names another job than its file name")
         return None
+    if job and record.name != RECORD_NAME and job.units is not None:
+        return replace(job, units=None)  # a process was killed while it moved the record: see `FormerJobs`
     return job
 
 
@@ -203,7 +227,7 @@ def read_anew(folder: Path, job_id: str, claims: Claims) -> Job | None:
 
 
 def record_of(folder: Path, job_id: str) -> Path:
-    """Return the path of the record of a job that one process runs as a whole."""
+    """Return the path of the record of a job that a former version ran as a whole."""
     return folder / f"{job_id}.json"
 
 
@@ -229,22 +253,3 @@ def new_draft_of(folder: Path, job_id: str) -> Path:
 def job_of_draft(path: Path) -> str | None:
     """Return the job id in a draft's path; None if the path is no draft."""
     return path.name.partition(".")[0] if path.suffix == DRAFT_SUFFIX else None
-
-
-def marker_of(folder: Path, job_id: str) -> Path:
-    """Return the path of a job's cancellation marker: an empty file that tells the job's runner to cancel the job."""
-    return folder / f"{job_id}.cancel"
-
-
-def mark_cancelled(folder: Path, job_id: str) -> None:
-    """Create a job's cancellation marker.
-
-    Anything that already exists at the marker's path, such as a link, counts as one.
-    """
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(marker_of(folder, job_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-
-
-def result_of(folder: Path, job_id: str) -> Path:
-    """Return the path of the file for a job's result that is too large for the record."""
-    return folder / f"{job_id}.result"

@@ -1,4 +1,4 @@
-"""The sweep of jobs: marks unresumable jobs whose runner died as failed, and removes old jobs and stray files."""
+"""The sweep of jobs: removes old jobs and stray files, and settles the jobs that a former version has left."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from app.errors import JobAbandoned, JobNotFound, StoreError
+from app.errors import StoreError
 from app.jobs.folder import Jobs
 from app.jobs.idempotency import KEY_SUFFIX
 from app.jobs.records import (
@@ -15,11 +15,9 @@ from app.jobs.records import (
     JOB_ID,
     Job,
     job_of_draft,
-    marker_of,
     read_record,
     record_of,
     record_of_units,
-    result_of,
 )
 
 STRAY_SECONDS = 3600.0
@@ -30,8 +28,7 @@ def sweep_jobs(jobs: Jobs, retention: timedelta, is_needed: Callable[[Job], bool
     """Remove the jobs that finished longer ago than `retention`, and the files that killed processes left.
 
     `is_needed` returns True for a finished job that must be kept longer, because its webhook is still to be sent.
-    Return the ids of the removed jobs. A job whose runner died is marked as failed, unless its kind is resumable.
-    Raises StoreUnavailable, StoreReadOnly.
+    Return the ids of the removed jobs. Raises StoreUnavailable, StoreReadOnly.
     """
     jobs.volume.check_writable()
     folder, swept, known = jobs.volume.jobs_dir, [], set[str]()
@@ -62,34 +59,18 @@ def _reporting(jobs: Jobs, path: Path) -> Iterator[None]:
 
 def _swept(jobs: Jobs, job: Job, retention: timedelta, is_needed: Callable[[Job], bool]) -> bool:
     """Sweep one job. Return True if the sweep has removed it."""
-    folder = jobs.volume.jobs_dir
-    if job.finished_at is None and job.units is None and job.kind not in jobs.resumable:
-        _fail_abandoned(jobs, job)
-    elif job.finished_at and jobs.expiry.is_over(job.id, job.finished_at + retention, retention) and not is_needed(job):
-        _remove(jobs, job)
+    if job.finished_at is None:
+        if job.units is None:
+            jobs.former.settle(job.id)
+    elif jobs.expiry.is_over(job.id, job.finished_at + retention, retention) and not is_needed(job):
+        if job.units is None:
+            jobs.former.remove(job.id)
+        else:
+            jobs.units.remove(job.id)
         return True
-    elif job.finished_at:
-        # A late cancellation, or a runner that was killed at its last step, may have left the marker.
-        marker_of(folder, job.id).unlink(missing_ok=True)
+    elif job.units is None:
+        jobs.former.tidy(job.id)
     return False
-
-
-def _fail_abandoned(jobs: Jobs, job: Job) -> None:
-    """Mark a job that no process holds as failed: its runner died, and no other process can continue the job."""
-    with contextlib.suppress(JobNotFound):
-        if held := jobs.take(job.id):
-            with held:
-                held.fail(jobs.unrecorded.get(job.id) or JobAbandoned(job.kind, job.owner))
-                jobs.unrecorded.pop(job.id, None)
-
-
-def _remove(jobs: Jobs, job: Job) -> None:
-    if job.units is not None:
-        jobs.units.remove(job.id)
-        return
-    # The record goes last, so that the next sweep repeats a removal that was interrupted.
-    for path_of in (marker_of, result_of, record_of):
-        path_of(jobs.volume.jobs_dir, job.id).unlink(missing_ok=True)
 
 
 def _remove_left(jobs: Jobs, path: Path) -> None:
@@ -103,12 +84,12 @@ def _is_left(jobs: Jobs, path: Path, known: set[str], retention: timedelta) -> b
     """Return True if a killed process left this file: it belongs to no job, or is a draft that was not renamed."""
     if job_id := job_of_draft(path):
         if jobs.volume.has_lock_queries:
-            return not jobs.is_held(job_id)
+            return not jobs.is_locked(job_id)
         return _is_older_than(path, STRAY_SECONDS)
     if path.stem in known or not _is_older_than(path, STRAY_SECONDS):
         return False
     # The lock is checked first, because a new job is held until its record exists.
-    if jobs.is_held(path.stem):
+    if jobs.is_locked(path.stem):
         return False
     record = record_of(jobs.volume.jobs_dir, path.stem)
     if path.is_dir():

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -18,13 +18,14 @@ from app.errors import (
     ModelProtected,
     NotAModel,
     PartialBusy,
+    ServiceError,
     SourceMismatch,
     SourceNotAllowed,
     SourceNotFound,
     StoreFull,
 )
 from app.jobs.records import Job
-from app.jobs.runner import Work
+from app.jobs.units.unit_claims import JobEnded
 from app.pulls.conditions import check_space, publication_conditions
 from app.pulls.download import Download
 from app.pulls.pull_partials import (
@@ -36,8 +37,8 @@ from app.pulls.pull_partials import (
 )
 from app.pulls.request import PullRequest
 from app.pulls.retries import LONGEST_PAUSE_SECONDS, OnRetry, PullLimits, Retries, Waiting
-from app.pulls.sources.base import Source, SourceFile, resolve_files
-from app.store import SHA256, Action, Conditions, Model, Store
+from app.pulls.sources.base import Source, SourceFile, resolve_files, source_for
+from app.store import SHA256, Action, Conditions, Model, Published, Store
 
 __all__ = ["OnPublished", "PullLimits", "PullRun", "Pulled"]
 
@@ -59,6 +60,7 @@ any other error the file is kept, so that the next equal request continues it.""
 DIGEST_ADVICE = "check the source, and the request's sha256 if it has one, then pull it again"
 
 T = TypeVar("T")
+Unended = Callable[[], AbstractContextManager[object]]
 OnPublished = Callable[[Model], Awaitable[None]]
 """Called with each published model before the job finishes."""
 
@@ -74,28 +76,32 @@ class Pulled:
     """`pulled` or `kept`."""
 
 
-class PullRun(Work):
+class PullRun:
     """One run of a pull in this process; an earlier run, in this or another service, may have begun the work."""
-
-    unit = "bytes"
-    phase = "resolving"
 
     def __init__(
         self,
         job: Job,
         store: Store,
-        source: Source,
+        sources: Sequence[Source],
         limits: PullLimits,
         on_published: OnPublished,
         *,
         waiting: Waiting = nullcontext,
         on_retry: OnRetry = lambda *_: None,
+        unended: Unended = nullcontext,
+        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`waiting` is entered during each pause between attempts; `on_retry` is told of each pause."""
+        """`waiting` is entered during each pause between attempts; `on_retry` is told of each pause.
+
+        `unended` is entered to publish a file: it raises JobEnded if the job has ended, and lets nobody cancel the job
+        meanwhile. `is_cancelled` says why `run` is cancelled: because the job is, or because the service stops.
+        """
+        self.phase = "resolving"
         self._job = job
         self._request = PullRequest.from_record(job.request)
         self._store = store
-        self._source = source
+        self._sources = sources
         self._limits = limits
         self._on_published = on_published
         self._retries = Retries(limits, lambda: self.done_bytes, waiting=waiting, on_retry=on_retry)
@@ -104,6 +110,8 @@ class PullRun(Work):
         self._warnings: list[str] = []
         self._finished_bytes = 0
         self._download: Download | None = None
+        self._unended = unended
+        self._is_cancelled = is_cancelled
         self._failure: BaseException | None = None
 
     @property
@@ -124,12 +132,19 @@ class PullRun(Work):
     async def run(self) -> dict[str, Any]:
         """Download and publish every file, and return the models for the job's record.
 
-        Raises errors of the source and of `Incoming.publish`, and StoreFull, StoreReadOnly, StoreUnavailable. After an
+        Raises JobEnded if the job has ended; errors of the source and of `Incoming.publish`; StoreFull, StoreReadOnly,
+        StoreUnavailable. After an
         error, the files that were published before stay published. The partial file is removed after the errors in
         WORTHLESS, and kept after any other error.
         """
         try:
-            found = await self._retries.run(lambda: resolve_files(self._source, self._request, self._threads))
+            try:
+                self._source = source_for(self._sources, self._request)
+                found = await self._retries.run(lambda: resolve_files(self._source, self._request, self._threads))
+            except ServiceError:
+                if result := await self._in_thread(self._published_result):
+                    return result
+                raise
             self._files, self._warnings = found.files, list(found.warnings)
             await self._in_thread(self._check_space)
             pulled = [await self._pull_file(file) for file in self._files]
@@ -156,10 +171,10 @@ class PullRun(Work):
             pulled = await self._download_and_publish(download, file, conditions)
             is_to_stay = True  # the partial's record shows that the file is published until the job's record does
         except asyncio.CancelledError:
-            is_to_stay = not self.is_cancelled
+            is_to_stay = not self._is_cancelled()
             raise
         except Exception as exc:
-            is_to_stay = not isinstance(exc, WORTHLESS) and download.can_continue
+            is_to_stay = not isinstance(exc, (JobEnded, *WORTHLESS)) and download.can_continue
             raise
         finally:
             self._download = None
@@ -196,18 +211,21 @@ class PullRun(Work):
                     raise
             await asyncio.sleep(max(0.5, self._limits.pause_seconds))
 
-    def finished_result(self) -> dict[str, Any] | None:
+    def _published_result(self) -> dict[str, Any] | None:
         """Return the result if an earlier run published the only model of the pull and could not write the outcome."""
         partial = published_single(self._store, self._job.id, self._request)
         if partial is None:
             return None
+        self._finished_bytes = partial.size_bytes
         pulled = Pulled(self._request.target, partial.size_bytes, self._request.sha256, "pulled")
         return {"models": [asdict(pulled)]}
 
-    def clean_up(self) -> None:
-        """Remove the partial files of this run and earlier runs, except a file that the next pull can continue."""
+    def clean_up(self, *, is_failed: bool) -> None:
+        """Remove the partial files of this run and earlier runs, except a file that the next pull can continue.
+
+        Called when the job has ended; `is_failed` says whether it has failed.
+        """
         discard_published(self._store, self._job.id, [file.name for file in self._files] or [self._request.target])
-        is_failed = self._failure is not None and not self.is_cancelled
         if not is_failed or isinstance(self._failure, WORTHLESS):
             discard_partials(self._store, self._job.id)
 
@@ -236,12 +254,16 @@ class PullRun(Work):
             raise DigestMismatch(file.name, SHA256, file.sha256, sha256, advice=DIGEST_ADVICE)
         self.phase = "publishing"
         incoming, actor = self._store.incoming, self._job.created_by
+
+        def publish() -> Published:
+            staged.sync()  # takes longest, and needs no lock
+            with self._unended():
+                return incoming.publish(file.name, staged, conditions, actor, action=Action.PULLED)
+
         # Not to be cancelled: publishing takes milliseconds, the journal must record it, and a job whose only model has
         # been published has succeeded.
         with CancelScope(shield=True):
-            published = await self._in_thread(
-                lambda: incoming.publish(file.name, staged, conditions, actor, action=Action.PULLED)
-            )
+            published = await self._in_thread(publish)
             if problem := published.description.problem:
                 self._warnings.append(f"{file.name}: {problem}")
             await self._on_published(published.model)

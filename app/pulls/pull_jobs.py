@@ -1,11 +1,16 @@
 """The jobs of pulls: finds the unfinished job of a request, creates one if there is none, and cancels jobs."""
 
-from app.errors import PullConflict
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from app.errors import PullConflict, TooManyUnits
 from app.jobs.folder import Jobs
-from app.jobs.records import Job
+from app.jobs.idempotency import RequestKey
+from app.jobs.progress import Progress
+from app.jobs.records import Job, new_job
 from app.pulls.pull_partials import discard_partials, published_single
 from app.pulls.request import PullRequest
-from app.store import Actor, Store
+from app.store import Actor, Store, explaining_refusals
 
 PULL = "pull"
 """The job kind of pulls, as records have it."""
@@ -13,6 +18,10 @@ PULLS_LOCK = "/pulls"
 """The name of the lock under which a pull's job is looked for and created. No model can have this name."""
 PULLS_LOCK_SECONDS = 10.0
 """How long, in seconds, a request waits for that lock. All requests for pulls share it, so many may come at once."""
+
+
+MAX_WAITING = 1_000_000
+"""How many units may wait if nothing else is said."""
 
 
 def request_of(job: Job) -> PullRequest | None:
@@ -26,9 +35,11 @@ def request_of(job: Job) -> PullRequest | None:
 class PullJobs:
     """The pulls among the jobs of a model folder."""
 
-    def __init__(self, store: Store, jobs: Jobs) -> None:
+    def __init__(self, store: Store, jobs: Jobs, max_waiting: int = MAX_WAITING) -> None:
+        """`max_waiting` is how many units without a result the jobs of one API key may have."""
         self._store = store
         self._jobs = jobs
+        self._max_waiting = max_waiting
 
     def find_unfinished(self, request: PullRequest, webhook: str | None = None) -> Job | None:
         """Return the unfinished pull with an equal request; None if there is none.
@@ -44,27 +55,53 @@ class PullJobs:
                 raise PullConflict(request.target, job.id)
         return None
 
-    def find_or_create(self, request: PullRequest, actor: Actor, webhook: str | None = None) -> tuple[Job, bool]:
+    def find_or_create(
+        self, request: PullRequest, actor: Actor, webhook: str | None = None, key: RequestKey | None = None
+    ) -> tuple[Job, bool]:
         """Return the unfinished pull with an equal request, or else a new pull; and whether the pull is new.
 
-        `webhook` is the URL that is told the end of the pull. Raises what `find_unfinished` and `Jobs.create` raise.
+        `webhook` is the URL that is told the end of the pull. A `key` that was sent before gets its job. Raises
+        PullConflict, IdempotencyKeyReused, TooManyUnits, StoreUnavailable, StoreReadOnly, StoreFull.
         """
         self._store.volume.check_writable()
-        with self._store.locks.exclusive(PULLS_LOCK, seconds=PULLS_LOCK_SECONDS):
-            if job := self.find_unfinished(request, webhook):
+        keys = self._jobs.units.keys
+        fingerprint = key.fingerprint if key else ""
+        with (
+            self._store.locks.exclusive(PULLS_LOCK, seconds=PULLS_LOCK_SECONDS),
+            explaining_refusals(),
+            keys.held(actor, key.text if key else None) as held,
+        ):
+            if job := held.job_of(fingerprint, self._jobs.get):
                 return job, False
-            return self._jobs.create(PULL, request.to_record(), actor, webhook=webhook), True
+            if job := self.find_unfinished(request, webhook):
+                held.note(job.id, fingerprint)
+                return job, False
+            waiting = self._jobs.waiting_units(actor)
+            if waiting >= self._max_waiting:
+                raise TooManyUnits(waiting, self._max_waiting)
+            job = new_job(PULL, request.to_record(), actor, Progress(), webhook)
+            with self._jobs.units.new() as new:
+                # Before the job's record, so that a kill in between makes no second pull.
+                held.note(new.job_id, fingerprint)
+                return self._jobs.units.create_of_one(new, replace(job, source=source_of(request))), True
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a pull and return it. If no process runs the pull, it finishes now and its partial files are removed.
+        """Cancel a pull and return it. If no process runs the pull, its partial files are removed.
 
-        If a killed runner has already published the pull's only model, the pull is not cancelled: the next runner
-        writes that it has succeeded. Raises what `Jobs.cancel` raises.
+        If the pull's only model has been published already, the pull is not cancelled: the service that runs it, or
+        the next one, writes that it has succeeded. Raises what `Jobs.cancel` raises.
         """
-        job = self._jobs.get(job_id)
-        request = request_of(job)
-        if request is None or published_single(self._store, job_id, request) is None:
-            job = self._jobs.cancel(job_id)
+        request = request_of(self._jobs.get(job_id))
+        job = self._jobs.cancel(
+            job_id, lambda: request is not None and published_single(self._store, job_id, request) is not None
+        )
         if job.is_finished:
             discard_partials(self._store, job_id)
         return job
+
+
+def source_of(request: PullRequest) -> str:
+    """Return where the bytes of a pull come from: the host of its URL, `hub`, or `resources` for an OCR model."""
+    if request.resource:
+        return "resources"
+    return urlsplit(request.url).netloc.rpartition("@")[2] if request.url else "hub"

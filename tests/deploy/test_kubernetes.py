@@ -12,7 +12,7 @@ import pytest
 
 from app import __version__
 from app.engine.process.memory_limits import share_of_container
-from app.jobs.units.unit_runner import Lanes
+from app.jobs.units.lanes import Lanes
 from app.settings import Settings, load_settings
 from tests.deploy.files import (
     KUBERNETES,

@@ -17,7 +17,7 @@ from app.api.examples.jobs import JOB
 from app.api.http.keys import Scope, entry_for, new_key
 from app.engine.contract.processors import DEFAULT_MODEL
 from app.jobs import records
-from app.jobs.records import result_of, write_record
+from app.jobs.records import write_record
 from app.jobs.units.kinds import UnitKind
 from tests.support.clients.openapi_document import inlined, statuses_of
 from tests.support.files.model_files import NO_TENSORS
@@ -156,7 +156,7 @@ def put_jobs(folder: Path) -> None:
     """Write finished jobs of every kind to the folder."""
     write_record(folder, records.JOB.parse(json.dumps(STORED_JOB).encode()), is_lasting=False)
     for id_, kind, schema in OTHER_JOBS.values():
-        result_of(folder, id_).write_text(json.dumps(BY_SCHEMA[schema]))
+        (folder / f"{id_}.result").write_text(json.dumps(BY_SCHEMA[schema]))
         write_record(
             folder, records.JOB.parse(json.dumps(STORED_JOB | {"id": id_, "kind": kind}).encode()), is_lasting=False
         )

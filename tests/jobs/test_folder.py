@@ -10,10 +10,12 @@ from app.errors import JobNotFound, StoreReadOnly, StoreUnavailable
 from app.jobs.folder import Jobs
 from app.jobs.progress import Meter, Progress
 from app.jobs.records import JobState
+from app.jobs.units.unit_claims import JobEnded, Outcome
 from app.pulls.pull_jobs import PULL
 from app.store.store import Store
-from tests.support.held_jobs import HOLDS, ME, files, store_on
+from tests.support.held_jobs import HOLDS, ME, create_pull, finish_pull, store_on
 from tests.support.processes import python
+from tests.support.unit_works import create, finish_one
 
 
 @pytest.fixture
@@ -27,52 +29,59 @@ def jobs(store: Store) -> Jobs:
 
 
 def test_a_record_has_the_request_and_the_progress(jobs: Jobs) -> None:
-    """A job's record has its request, and the state, phase, progress and result that its runner wrote last."""
-    with jobs.begin("ocr", {"page": 1}, ME) as held:
-        queued = jobs.get(held.job.id)
-        held.update(phase="reading", progress=Progress(1, 4, "items", 0.5, 6.0))
-        running = jobs.get(held.job.id)
-        held.succeed({"text": "é"})
+    """A pull's record has its request, and the state, phase, progress and result that its service wrote last."""
+    job = create_pull(jobs, {"page": 1})
+    queued = jobs.get(job.id)
+    claim = jobs.units.claims.claim(job)
+    assert claim
+    jobs.units.claims.report(claim, "reading", Progress(1, 4, "bytes", 0.5, 6.0))
+    running = jobs.get(job.id)
+    jobs.units.claims.complete(claim, Outcome('{"text": "é"}'))
+    claim.release()
 
-    assert (queued.state, queued.kind, queued.request, queued.created_by) == (JobState.QUEUED, "ocr", {"page": 1}, ME)
+    assert (queued.state, queued.kind, queued.request, queued.created_by) == (JobState.QUEUED, PULL, {"page": 1}, ME)
     assert (running.state, running.phase) == (JobState.RUNNING, "reading")
-    assert running.progress == Progress(1, 4, "items", 0.5, 6.0)
-    done = jobs.get(held.job.id)
-    assert (done.state, done.result, done.is_finished) == (JobState.SUCCEEDED, {"text": "é"}, True)
+    assert running.progress == Progress(1, 4, "bytes", 0.5, 6.0)
+    done = jobs.get(job.id)
+    assert (done.state, done.phase, done.result) == (JobState.SUCCEEDED, "done", {"text": "é"})
+    assert done.progress == running.progress
     assert done.created_at <= running.updated_at <= (done.finished_at or done.created_at)
 
 
 def test_a_record_keeps_the_webhook(jobs: Jobs) -> None:
     """The URL of a webhook stays in the job's record until its end; a record without one does not mention it."""
-    told = jobs.create(PULL, {}, ME, webhook="https://receiver.example/jobs?token=1")
-    with jobs.begin("ocr", {}, ME, webhook="https://receiver.example/ocr") as held:
-        held.succeed(None)
+    told = create_pull(jobs, webhook="https://receiver.example/jobs?token=1")
+    ended = finish_pull(jobs, create_pull(jobs, webhook="https://receiver.example/ocr"))
 
     assert jobs.get(told.id).webhook == "https://receiver.example/jobs?token=1"
-    assert jobs.get(held.job.id).webhook == "https://receiver.example/ocr"
-    assert jobs.ids() == [told.id, held.job.id]
-    assert "webhook" not in jobs.create(PULL, {}, ME).to_json()
+    assert jobs.get(ended.id).webhook == "https://receiver.example/ocr"
+    assert jobs.ids() == [told.id, ended.id]
+    assert "webhook" not in create_pull(jobs).to_json()
 
 
 def test_a_failed_job_keeps_its_error(jobs: Jobs) -> None:
-    """A failed job's record has the name of the error's class and its message."""
-    with jobs.begin("ocr", {}, ME) as held:
-        held.fail(StoreReadOnly("a reason"))
+    """A failed pull's record has the name of the error's class and its message, and the phase in which it failed."""
+    job = create_pull(jobs)
+    claim = jobs.units.claims.claim(job)
+    assert claim
+    jobs.units.claims.report(claim, "downloading", Progress(7))
+    claim.release()
+    finish_pull(build_jobs(store_on(jobs.volume.root)), job, error=StoreReadOnly("a reason"))
 
-    failure = jobs.get(held.job.id).failure
-    assert failure
-    assert failure.error == "StoreReadOnly"
-    assert "a reason" in failure.detail
+    found = jobs.get(job.id)
+    assert found.failure
+    assert found.failure.error == "StoreReadOnly"
+    assert "a reason" in found.failure.detail
+    assert (found.phase, found.progress.done) == ("downloading", 7)
 
 
 def test_jobs_are_listed_newest_first(jobs: Jobs) -> None:
     """Jobs are listed newest first, also those created in the same second, and can be filtered by kind and state."""
-    created = [jobs.create(PULL, {"number": number}, ME).id for number in range(5)]
-    with jobs.begin("ocr", {}, ME) as held:
-        held.succeed(None)
+    created = [create_pull(jobs, {"number": number}).id for number in range(5)]
+    other = finish_one(jobs, create(jobs, "a"))
 
     assert [job.id for job in jobs.newest([PULL])] == created[::-1]
-    assert [job.id for job in jobs.newest(state=JobState.SUCCEEDED)] == [held.job.id]
+    assert [job.id for job in jobs.newest(state=JobState.SUCCEEDED)] == [other.id]
     assert len(list(jobs.newest())) == 6
 
 
@@ -84,62 +93,79 @@ def test_an_unknown_job_id_is_not_found(jobs: Jobs, job_id: str) -> None:
             verb(job_id)
 
 
-def test_a_job_has_one_runner(store: Store, jobs: Jobs) -> None:
-    """Only one process can hold a job; after its release, or its holder's death, another process can take it."""
-    waiting = jobs.create(PULL, {}, ME)
-    assert [job.id for job in jobs.unheld(PULL)] == [waiting.id]
-    with jobs.take(waiting.id) or pytest.fail("not taken"):
-        assert jobs.is_held(waiting.id)
-        assert jobs.unheld(PULL) == []
-        assert jobs.take(waiting.id) is None
-        assert build_jobs(store_on(store.root)).take(waiting.id) is None
-    assert not jobs.is_held(waiting.id)
+def test_a_pull_has_one_service(store: Store, jobs: Jobs) -> None:
+    """Only one process can claim a pull; after its release, or its holder's death, another process can."""
+    waiting = create_pull(jobs)
+    claim = jobs.units.claims.claim(waiting)
+    assert claim
+    assert jobs.units.claims.claim(waiting) is None
+    other = build_jobs(store_on(store.root))
+    assert other.units.claims.claim(other.get(waiting.id)) is None
+    claim.release()
 
-    with python(HOLDS, store.root, PULL):
+    with python(HOLDS, store.root):
         (running,) = jobs.newest(state=JobState.RUNNING)
-        assert (running.phase, running.progress) == ("working", Progress(1, 3, "items"))
-        assert jobs.take(running.id) is None
-    taken = jobs.take(running.id)
+        assert (running.phase, running.progress) == ("downloading", Progress(1, 3))
+        assert jobs.units.claims.claim(running) is None
+    taken = jobs.units.claims.claim(running)
     assert taken
-    assert taken.job.phase == "working"
+    assert (taken.job.phase, taken.attempts) == ("downloading", 2)
     taken.release()
 
 
 def test_a_finished_job_is_not_taken(jobs: Jobs) -> None:
-    """A finished job cannot be taken, and cancelling it does not change its outcome."""
-    with jobs.begin("ocr", {}, ME) as held:
-        held.succeed(None)
+    """A finished job cannot be claimed, and cancelling it does not change its outcome."""
+    job = finish_pull(jobs, create_pull(jobs))
 
-    assert jobs.take(held.job.id) is None
-    assert not jobs.is_held(held.job.id)
-    assert jobs.cancel(held.job.id).state == JobState.SUCCEEDED
+    assert jobs.units.claims.claim(job) is None
+    assert jobs.cancel(job.id).state == JobState.SUCCEEDED
 
 
-def test_a_runner_notices_a_cancellation(store: Store, jobs: Jobs) -> None:
-    """A runner notices a cancellation by another process; the job stays `running` until the runner finishes it."""
-    with jobs.begin("ocr", {}, ME) as held:
-        held.update(phase="reading")
-        assert not held.is_cancelled()
-        assert build_jobs(store_on(store.root)).cancel(held.job.id).state == JobState.RUNNING
-        assert held.is_cancelled()
-        held.cancel()
+def test_a_service_notices_a_cancellation(store: Store, jobs: Jobs) -> None:
+    """A cancellation by another process ends a job at once; its service notices that, and adds nothing."""
+    job = create_pull(jobs)
+    claim = jobs.units.claims.claim(job)
+    assert claim
+    jobs.units.claims.report(claim, "reading", Progress(7))
+    assert not jobs.units.claims.is_ended(claim)
+    assert build_jobs(store_on(store.root)).cancel(job.id).state == JobState.CANCELLED
+    assert jobs.units.claims.is_ended(claim)
+    jobs.units.claims.report(claim, "writing", Progress(8))
+    with pytest.raises(JobEnded), jobs.units.claims.unended(claim):
+        pytest.fail("the job has ended")
+    assert jobs.units.claims.complete(claim, Outcome("{}")).state == JobState.CANCELLED
+    claim.release()
 
-    assert jobs.get(held.job.id).state == JobState.CANCELLED
-    assert files(store) == [f"{held.job.id}.json"]
+    found = jobs.get(job.id)
+    assert (found.state, found.phase, found.progress.done, found.result) == (JobState.CANCELLED, "reading", 7, None)
 
 
-def test_a_job_without_a_runner_is_cancelled_at_once(store: Store, jobs: Jobs) -> None:
-    """Cancelling a job without a runner finishes it at once and leaves no marker."""
-    waiting = jobs.create(PULL, {}, ME)
+def test_a_pull_whose_end_was_not_shown_is_ended_by_the_next_service(
+    store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service is killed after it has appended the result of a pull: the next one writes the result to the record."""
+    job = create_pull(jobs)
+    claim = jobs.units.claims.claim(job)
+    assert claim
 
-    assert jobs.cancel(waiting.id).state == JobState.CANCELLED
-    assert files(store) == [f"{waiting.id}.json"]
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs.units._open, "end", killed)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.units.claims.complete(claim, Outcome('{"models": []}'))
+    claim.release()
+
+    other = build_jobs(store_on(store.root))
+    assert other.units.claims.claim(other.get(job.id)) is None
+    found = other.get(job.id)
+    assert (found.state, found.result) == (JobState.SUCCEEDED, {"models": []})
 
 
 @pytest.mark.parametrize(
     "verb",
     [
-        lambda jobs: jobs.create(PULL, {}, ME),
+        create_pull,
         lambda jobs: list(jobs.newest()),
         lambda jobs: jobs.get("20261121T092012Z-0a1b23a56954"),
         lambda jobs: jobs.cancel("20261121T092012Z-0a1b23a56954"),
@@ -173,8 +199,8 @@ def test_a_meter_computes_the_rate_and_the_remaining_time() -> None:
 
 def test_lists_of_jobs_have_pages(store: Store, jobs: Jobs) -> None:
     """Pages together have every job of a kind once, newest first, and count them all, whichever states are known."""
-    created = [jobs.create(PULL, {}, ME).id for _ in range(5)]
-    jobs.create("other", {}, ME)
+    created = [create_pull(jobs).id for _ in range(5)]
+    create(jobs, "other")
     for job_id in created[:3]:
         jobs.cancel(job_id)
 
@@ -191,9 +217,9 @@ def test_lists_of_jobs_have_pages(store: Store, jobs: Jobs) -> None:
 
 def test_a_finished_job_is_not_read_again_to_be_counted(store: Store, jobs: Jobs) -> None:
     """The records of finished jobs that are not on the page are not opened again: there may be thousands."""
-    job_id = jobs.create(PULL, {}, ME).id
+    job_id = create_pull(jobs).id
     jobs.cancel(job_id)
     jobs.page(PULL, None, limit=1, after=None)
-    store.volume.jobs_dir.joinpath(f"{job_id}.json").write_text("not read")
+    store.volume.jobs_dir.joinpath(job_id, "job.json").write_text("not read")
 
     assert jobs.page(PULL, JobState.CANCELLED, limit=1, after=job_id).count == 1

@@ -194,7 +194,7 @@ def test_two_pulls_of_one_file_do_not_share_a_partial_file(
     assert shared.size_bytes == CUT
     shared.release()
     assert len(staged(own_store)) == 1
-    assert own_jobs.unheld(PULL) == []
+    assert own_jobs.unfinished(PULL) == []
 
 
 def test_what_is_on_the_disk_needs_no_more_space(own_store: Store) -> None:

@@ -14,7 +14,6 @@ from app.errors import PullsMisconfigured, SourceUnavailable
 from app.events import EventName
 from app.fetching.http_client import HttpClient
 from app.pulls.pull import PullLimits
-from app.pulls.pull_runner import PullRunner
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Source, SourceFile
 from app.pulls.sources.hub import HubSource
@@ -24,7 +23,9 @@ from app.store.policy import Policy
 from app.store.store import Store
 from tests.conftest import Serve
 from tests.support.clients.answers import problem_of
+from tests.support.held_jobs import create_pull
 from tests.support.hub import running_hub
+from tests.support.own_pulls import PullService
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually, eventually_async
 
@@ -137,28 +138,19 @@ async def test_a_defect_fails_one_pull_only(tmp_path: Path) -> None:
     store = Store(tmp_path, Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
     store.open()
     jobs, seen = build_jobs(store), list[tuple[EventName, dict[str, Any]]]()
-    crashing = jobs.create("pull", PullRequest(url="broken://a/b.bin").to_record(), Actor("me"))
-
-    async def on_published(_: object) -> None:
-        """Do nothing with a published model."""
+    crashing = create_pull(jobs, PullRequest(url="broken://a/b.bin").to_record())
 
     with running_hub() as hub:
         sources = [Broken(HttpClient(5), ()), UrlSource(HttpClient(5), (hub.cdn_url,))]
-        runner = PullRunner(
-            store,
-            jobs,
-            sources,
-            PullLimits(0, 0, timedelta(days=1)),
-            at_once=1,
-            on_published=on_published,
-            on_event=lambda *event: seen.append(event),
-        )
-        task = asyncio.create_task(runner.run())
+        limits = PullLimits(0, 0, timedelta(days=1))
+        service = PullService(store, jobs, sources, limits, on_event=lambda *event: seen.append(event))
+        task = asyncio.create_task(service.runner.run())
         await eventually_async(lambda: jobs.get(crashing.id).is_finished)
-        job, _ = await runner.ask_for(PullRequest(url=hub.put("/a.bin", b"model")), Actor("me"))
+        job, _ = await service.ask_for(PullRequest(url=hub.put("/a.bin", b"model")), Actor("me"))
         await eventually_async(lambda: jobs.get(job.id).is_finished)
-        runner.stop()
+        service.runner.stop()
         await asyncio.wait({task})
+        await service.requests.close()
 
     failure = jobs.get(crashing.id).failure
     assert failure

@@ -1,28 +1,29 @@
 """One run of a pull, and the files that it finds of an earlier run."""
 
 import os
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import anyio
 import pytest
 from anyio import to_thread
 
 from app.build import build_jobs
 from app.fetching.http_client import HttpClient
-from app.jobs.folder import Jobs
-from app.jobs.held_job import HeldJob
-from app.jobs.records import JobState, mark_cancelled
-from app.jobs.runner import run_job
+from app.jobs.records import JobState
+from app.jobs.units.unit_claims import Claim
 from app.pulls.pull import PullLimits, PullRun
-from app.pulls.pull_jobs import PULL, PullJobs
+from app.pulls.pull_jobs import PullJobs
 from app.pulls.pull_partials import partial_id
 from app.pulls.request import PullRequest
+from app.pulls.sources.base import Source
 from app.pulls.sources.url import UrlSource
-from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
-from tests.support.hub import Hub, running_hub
+from tests.support.held_jobs import create_pull
+from tests.support.hub import Fault, Hub, running_hub
+from tests.support.own_pulls import PullService
 
 HOUR = timedelta(hours=1)
 
@@ -34,7 +35,7 @@ async def run_pull(store: Store, hub: Hub, job_id: str) -> list[str]:
         """Do nothing with a published model."""
 
     source = UrlSource(HttpClient(5), (hub.cdn_url,))
-    run = PullRun(build_jobs(store).get(job_id), store, source, PullLimits(0, 0, HOUR), on_published)
+    run = PullRun(build_jobs(store).get(job_id), store, [source], PullLimits(0, 0, HOUR), on_published)
     result = await run.run()
     await source.aclose()
     return [model["name"] for model in result["models"]]
@@ -48,7 +49,7 @@ async def test_a_stale_partial_file_is_replaced(tmp_path: Path, has_record: bool
     store.open()
     with running_hub() as hub:
         request = PullRequest(url=hub.put("/a.bin", b"model"))
-        job = build_jobs(store).create(PULL, request.to_record(), Actor("me"))
+        job = create_pull(build_jobs(store), request.to_record())
         part = store.volume.staging_dir / f"{partial_id(job.id, 'a.bin')}.part"
         part.write_bytes(b"mod")
         if has_record:
@@ -63,7 +64,7 @@ async def test_a_stale_partial_file_is_replaced(tmp_path: Path, has_record: bool
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("moment", ["while it publishes", "after its runner was killed", "before that is noticed"])
+@pytest.mark.parametrize("moment", ["while it publishes", "after its service was killed", "when its source is gone"])
 async def test_a_pull_that_has_published_its_model_has_succeeded(tmp_path: Path, moment: str) -> None:
     """A cancellation that comes after the publication does not make the job `cancelled`: the model is there."""
     store = Store(tmp_path, Policy(), trash_retention=HOUR, on_event=lambda *_: None)
@@ -71,26 +72,23 @@ async def test_a_pull_that_has_published_its_model_has_succeeded(tmp_path: Path,
     jobs = build_jobs(store)
     with running_hub() as hub:
         request = PullRequest(url=hub.put("/a.bin", b"model"))
-        job = jobs.create(PULL, request.to_record(), Actor("me"))
-        source = UrlSource(HttpClient(60), (hub.cdn_url,))
+        job = create_pull(jobs, request.to_record())
+
+        def cancel() -> None:
+            assert not PullJobs(store, jobs).cancel(job.id).is_finished
 
         async def on_published(_: object) -> None:
-            if moment == "while it publishes":
-                await to_thread.run_sync(jobs.cancel, job.id)
-                while not run.is_cancelled:
-                    await anyio.sleep(0.01)
-                await anyio.sleep(0.01)  # is interrupted unless the publication is shielded
+            await to_thread.run_sync(cancel)
 
         if moment != "while it publishes":
             await run_pull(store, hub, job.id)  # publishes the model, and writes no outcome, as if killed then
-            if moment == "after its runner was killed":
-                assert not PullJobs(store, jobs).cancel(job.id).is_finished
-            else:
-                mark_cancelled(store.volume.jobs_dir, job.id)
-        run = PullRun(jobs.get(job.id), store, source, PullLimits(0, 0, HOUR), on_published)
-        with held_by_this_process(jobs, job.id) as held:
-            assert await run_job(held, run)
-        await source.aclose()
+            cancel()
+            if moment == "when its source is gone":
+                hub.faults.extend([Fault(status=404)] * 9)
+        sources: list[Source] = [UrlSource(HttpClient(60), (hub.cdn_url,))]
+        service = PullService(store, jobs, sources, PullLimits(0, 0, HOUR), on_published=on_published)
+        await service.runner.work_on(job)
+        await service.requests.close()
 
     ended = jobs.get(job.id)
     assert ended.failure is None, ended
@@ -99,7 +97,29 @@ async def test_a_pull_that_has_published_its_model_has_succeeded(tmp_path: Path,
     assert list(store.volume.staging_dir.iterdir()) == []
 
 
-def held_by_this_process(jobs: Jobs, job_id: str) -> HeldJob:
-    held = jobs.take(job_id)
-    assert held
-    return held
+@pytest.mark.anyio
+async def test_a_cancelled_pull_publishes_nothing(tmp_path: Path) -> None:
+    """A pull that is cancelled just before its publication leaves neither the model nor a partial file."""
+    store = Store(tmp_path, Policy(), trash_retention=HOUR, on_event=lambda *_: None)
+    store.open()
+    jobs = build_jobs(store)
+    events = list[dict[str, Any]]()
+    with running_hub() as hub:
+        job = create_pull(jobs, PullRequest(url=hub.put("/a.bin", b"model")).to_record())
+        sources: list[Source] = [UrlSource(HttpClient(60), (hub.cdn_url,))]
+        limits = PullLimits(0, 0, HOUR)
+        service = PullService(store, jobs, sources, limits, on_event=lambda _, fields: events.append(fields))
+        unended = jobs.units.claims.unended
+
+        def cancelled_first(claim: Claim) -> AbstractContextManager[None]:
+            assert PullJobs(store, jobs).cancel(job.id).state is JobState.CANCELLED
+            return unended(claim)
+
+        jobs.units.claims.unended = cancelled_first  # type: ignore[method-assign, assignment]
+        await service.runner.work_on(job)
+        await service.requests.close()
+
+    assert jobs.get(job.id).state is JobState.CANCELLED
+    assert not (tmp_path / "a.bin").exists()
+    assert list(store.volume.staging_dir.iterdir()) == []
+    assert events[-1]["outcome"] == "cancelled"

@@ -53,13 +53,14 @@ RUNS = """
 import json, secrets, sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from app.jobs.folder import Jobs
+from app.build import build_jobs
 from app.jobs.sweep import sweep_jobs
 from app.store import Actor, Conditions, PartialRecord, Policy, Store
+from tests.support.held_jobs import create_pull, finish_pull
 me, day = Actor("me"), timedelta(days=1)
 store = Store(Path(sys.argv[1]), Policy(), trash_retention=day, on_event=lambda *_: None)
 store.open()
-jobs = Jobs(store, ())
+jobs = build_jobs(store)
 for line in sys.stdin:
     if line.strip() == "fill":
         staged = store.incoming.begin()
@@ -70,8 +71,7 @@ for line in sys.stdin:
         now = datetime.now(UTC)
         record = PartialRecord(secrets.token_hex(16), "b.bin", "upload", "me", 8, now, day)
         store.incoming.begin((), 8, keep=record).release()
-        with jobs.begin("ocr", {}, me) as held:
-            held.succeed(None)
+        finish_pull(jobs, create_pull(jobs))
     store.sweep()
     sweep_jobs(jobs, day)
     counts = len(store.trash.entries()), len(store.incoming.partials()), len(list(jobs.newest()))

@@ -1,6 +1,7 @@
 """Parts of the folder that another program removes or replaces between two calls of one operation.
 
-The moment cannot be chosen from outside, so each test wraps the one function after or before which the part goes.
+The moment cannot be chosen from tests.support.held_jobs import create_pull
+from outside, so each test wraps the one function after or before which the part goes.
 """
 
 import errno
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from app.build import build_jobs
 from app.errors import ModelNotFound, ModelProtected, NotAModel, StoreUnavailable
-from app.jobs.folder import Jobs
+from app.jobs.progress import Progress
 from app.store.actor import Actor
 from app.store.incoming.publish_conditions import Conditions
 from app.store.locks.lock_file import LockFile
@@ -27,6 +29,7 @@ from app.store.volume.checks import try_volume
 from app.store.volume.identity import FolderIdentity
 from app.store.volume.server_lookups import status_on_server
 from app.store.volume.volume import Volume
+from tests.support.held_jobs import create_pull
 
 ME = Actor("me")
 REPLACES = Conditions(if_match=frozenset("*"))
@@ -272,14 +275,17 @@ def test_a_lock_is_not_taken_for_that_of_another_when_its_file_is_removed(
 
 @pytest.mark.parametrize("part", ["locks/models", "locks", ""])
 def test_a_job_stays_held_when_the_lock_file_is_removed(store: Store, part: str) -> None:
-    """The lock file of a running job is removed: this process neither runs the job twice nor calls it abandoned."""
-    jobs = Jobs(store, {"counting"})
-    with jobs.begin("counting", {}, ME) as held:
-        removed = store.volume.store_dir / part
-        removed.unlink() if removed.is_file() else shutil.rmtree(removed)
-        store.volume.check_writable()
-        held.update(phase="working")
+    """The lock file of a running job is removed: this process does not work on its unit twice."""
+    jobs = build_jobs(store)
+    job = create_pull(jobs)
+    claim = jobs.units.claims.claim(job)
+    assert claim
+    removed = store.volume.store_dir / part
+    removed.unlink() if removed.is_file() else shutil.rmtree(removed)
+    store.volume.check_writable()
 
-        assert jobs.unheld("counting") == []
-        assert jobs.take(held.job.id) is None
-    assert [job.id for job in jobs.unheld("counting")] == [held.job.id]
+    if part:
+        jobs.units.claims.report(claim, "downloading", Progress(1))
+        assert jobs.get(job.id).phase == "downloading"
+    assert jobs.units.claims.claim(job) is None
+    claim.release()

@@ -13,7 +13,7 @@ from app.jobs.folder import Jobs
 from app.jobs.records import Job, Priority
 from app.jobs.units.records import JobFolder, Task, Unit, failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
-from app.jobs.units.unit_runner import UnitWork
+from app.jobs.units.unit_work import UnitWork
 from app.store.actor import Actor
 from app.store.store import Store
 
@@ -53,6 +53,13 @@ def finish(jobs: Jobs, claim: Claim) -> Job:
         return jobs.units.claims.complete(claim, outcome_of(claim))
     finally:
         claim.release()
+
+
+def finish_one(jobs: Jobs, job: Job) -> Job:
+    """Complete the next unit of a job."""
+    claim = jobs.units.claims.claim(job)
+    assert claim
+    return finish(jobs, claim)
 
 
 def outcome_of(claim: Claim) -> Outcome:

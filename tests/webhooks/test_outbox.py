@@ -23,7 +23,7 @@ from app.webhooks.records import (
     write_delivery,
 )
 from app.webhooks.sender import Attempt
-from tests.support.held_jobs import ME, store_on
+from tests.support.held_jobs import create_pull, finish_pull, store_on
 from tests.support.processes import python
 
 URL = "https://receiver.example/ended?token=1"
@@ -62,21 +62,19 @@ def outbox(store: Store, jobs: Jobs) -> Outbox:
 
 def ended(jobs: Jobs, webhook: str | None = URL) -> Job:
     """Create a job, finish it, and return it."""
-    with jobs.begin("texts", {}, ME, webhook=webhook) as held:
-        held.succeed(None)
-    return held.job
+    job = create_pull(jobs, webhook=webhook)
+    return finish_pull(jobs, job)
 
 
 def test_only_finished_jobs_with_a_webhook_are_due(jobs: Jobs, outbox: Outbox) -> None:
     """Neither a running job nor one without a webhook is due; a job is due from its end on, however it ended."""
     ended(jobs, webhook=None)
     done = ended(jobs)
-    with jobs.begin("texts", {}, ME, webhook=URL) as running:
-        assert outbox.due() == [Owed(done.id, URL)]
-    abandoned = running.job
-    sweep_jobs(jobs, timedelta(days=1), outbox.owes)
+    running = create_pull(jobs, webhook=URL)
+    assert outbox.due() == [Owed(done.id, URL)]
+    jobs.cancel(running.id)
 
-    assert outbox.due() == [Owed(done.id, URL), Owed(abandoned.id, URL)]
+    assert outbox.due() == [Owed(done.id, URL), Owed(running.id, URL)]
     assert outbox.pending == 2
 
 

@@ -17,7 +17,7 @@ from app.engine.text_runner import TextOutcome
 from app.errors import EngineDied, EngineOutOfMemory, ServiceError
 from app.jobs.units.records import failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
-from app.jobs.units.unit_runner import NotNow, UnitWork
+from app.jobs.units.unit_work import NotNow, UnitWork
 
 BODIES: dict[Processor, type[TextsIn]] = {
     Processor.SPELL_CHECK: SpellCheckIn,

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from app import errors
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, JobState
-from app.jobs.units.unit_jobs import MAX_RESULT_BYTES
+from app.jobs.units.records import MAX_RESULT_BYTES
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import read_regular
 
@@ -20,7 +20,7 @@ def former_results(jobs: Jobs, job: Job, page: type[BaseModel]) -> str:
     if job.state is not JobState.SUCCEEDED:
         raise errors.JobWithoutResults(job.id, job.state)
     try:
-        found = json.loads(read_regular(jobs.result_file(job.id), MAX_RESULT_BYTES))
+        found = json.loads(read_regular(jobs.former.result_file(job.id), MAX_RESULT_BYTES))
         results = [result | {"index": number} for number, result in enumerate(found["results"])]
         return page.model_validate(found | {"results": results, "next_cursor": None}).model_dump_json()
     except (FileNotFoundError, RecordDamaged, ValueError, TypeError, KeyError, RecursionError):

@@ -31,9 +31,8 @@ from app.api.jobs.schemas import JobListOut, JobOut
 from app.api.jobs.stream import JSON_LINES, SSE, STREAMS, LastEventId, Records, follow
 from app.api.jobs.unit_results import ResultsQuery, ResultsStreamQuery, UnitResults
 from app.jobs.folder import Jobs
-from app.jobs.held_job import DONE
+from app.jobs.records import DONE, Job, JobState
 from app.jobs.records import JOB_ID as JOB_ID_FORM
-from app.jobs.records import Job, JobState
 from app.jobs.units.unit_runner import UnitRunner
 from app.store import Store
 

@@ -16,7 +16,7 @@ from app.engine.states import MAX_DEATHS_OF_ONE_UNIT
 from app.errors import EngineDied, EngineOutOfMemory, ServiceError, UnreadableImage
 from app.jobs.units.records import failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
-from app.jobs.units.unit_runner import NotNow, UnitWork
+from app.jobs.units.unit_work import NotNow, UnitWork
 from app.store.records.forms import RecordDamaged
 
 

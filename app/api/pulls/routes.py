@@ -3,7 +3,6 @@
 import hashlib
 from typing import Annotated, Any, Self
 
-from anyio import to_thread
 from fastapi import APIRouter, Body, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.models import Example
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import ActorDep, JobsDep, part
+from app.api.http.deps import ActorDep, part
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.schema import StringForm
@@ -20,9 +19,11 @@ from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.schemas import JobOut, describe
 from app.api.jobs.webhooks import BY_BODY, WEBHOOK, WebhookTargetsDep, WebhookUrl, checked_webhook
 from app.jobs.folder import Jobs
+from app.jobs.idempotency import RequestKey
 from app.jobs.records import Job
+from app.jobs.units.unit_runner import UnitRunner
 from app.pulls.pull_jobs import PULL, PullJobs
-from app.pulls.pull_runner import PullRunner
+from app.pulls.pull_requests import PullRequests
 from app.pulls.request import (
     MAX_REPOSITORY_LENGTH,
     MAX_REVISION_LENGTH,
@@ -48,7 +49,6 @@ REPOSITORY_FORM = StringForm(f"^{REPOSITORY}$", "must be the name of a repositor
 RESOURCE_FORM = StringForm(f"^{RESOURCE}$", "must be the name of an OCR model, such as aspose-ocr-cyrillic-v1")
 SHA256_FORM = StringForm(f"^{SHA256_PATTERN}$", "must be 64 hexadecimal digits")
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]
-PullRunnerDep = Annotated[PullRunner, part("pull_runner")]
 
 
 class PullIn(BaseModel):
@@ -113,6 +113,7 @@ router = APIRouter(tags=["pulls"], route_class=GuardedRoute)
         errors.PullsMisconfigured,
         errors.PullConflict,
         errors.IdempotencyKeyReused,
+        errors.TooManyUnits,
         errors.InvalidModelName,
         errors.NotAModel,
         errors.ModelProtected,
@@ -131,8 +132,8 @@ async def create_pull(
     request: Request,
     response: Response,
     actor: ActorDep,
-    jobs: JobsDep,
-    pull_runner: PullRunnerDep,
+    pull_requests: Annotated[PullRequests, part("pull_requests")],
+    runner: Annotated[UnitRunner, part("unit_runner")],
     targets: WebhookTargetsDep,
     idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
@@ -145,13 +146,10 @@ async def create_pull(
     """
     webhook = checked_webhook(body.webhook, targets, where="body")
     fingerprint = hashlib.sha256(f"{PULL}:{body.model_dump_json()}".encode()).hexdigest()
-    keys, job, is_new = jobs.units.keys, None, False
-    if idempotency_key:
-        job = await to_thread.run_sync(keys.job_of, actor, idempotency_key, fingerprint, jobs.get)
-    if job is None:
-        job, is_new = await pull_runner.ask_for(body.to_request(), actor, webhook)
-        if idempotency_key:
-            await to_thread.run_sync(keys.note, actor, idempotency_key, job.id, fingerprint)
+    key = RequestKey(idempotency_key, fingerprint) if idempotency_key else None
+    job, is_new = await pull_requests.ask_for(body.to_request(), actor, webhook, key)
+    if is_new:
+        runner.wake()
     response.headers["location"] = f"{request.scope.get('root_path', '')}/pulls/{job.id}"
     response.status_code = 202 if is_new else 200
     return describe(job)

@@ -7,14 +7,16 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from app.build import build_jobs, build_pull_runner
+from app.build import build_jobs, build_pulls
 from app.cli.backends.base import Json, PullWatch
 from app.cli.backends.open_store import actor
 from app.events import EventName
 from app.jobs.folder import Jobs
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
 from app.jobs.records import Job
-from app.pulls.pull_jobs import PullJobs
+from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.unit_runner import UnitRunner
+from app.pulls.pull_jobs import PULL, PullJobs
 from app.pulls.pull_partials import keep_partials
 from app.pulls.request import PullRequest
 from app.settings import Settings
@@ -30,7 +32,7 @@ class Ended:
 
 
 def pull_into(settings: Settings, store: Store, request: PullRequest, watch: PullWatch) -> Ended:
-    """Create the pull and wait until it is finished. Ctrl-C cancels it. Raises what `PullRunner.ask_for` raises."""
+    """Create the pull and wait until it is finished. Ctrl-C cancels it. Raises what `PullRequests.ask_for` raises."""
     jobs = build_jobs(store)
     following = _Following(settings, store, jobs, request, watch)
     try:
@@ -56,18 +58,17 @@ class _Following:
         self._watch = watch
 
     async def run(self) -> Job:
-        """Create the pull, wait until it is finished, and return its job. Raises what `PullRunner.ask_for` raises."""
-        pull_runner = build_pull_runner(self._settings, self._store, self._jobs, self._on_published, self._on_event)
+        """Create the pull, wait until it is finished, and return its job. Raises what `PullRequests.ask_for` raises."""
+        queue = UnitOrder(self._jobs)
+        pulls = build_pulls(self._settings, self._store, self._jobs, queue, self._on_published, self._on_event)
         try:
-            job, _ = await pull_runner.ask_for(self._request, actor())
+            job, _ = await pulls.requests.ask_for(self._request, actor())
             self.job_id = job.id
             following = asyncio.create_task(self._finished(job.id))
-            if held := await to_thread.run_sync(self._jobs.take, job.id):
-                with held:
-                    await pull_runner.pull(held)
+            await UnitRunner(queue, {PULL: pulls.units}, self._on_event).work_on(job)
             return await following
         finally:
-            await pull_runner.close()
+            await pulls.requests.close()
 
     async def _on_published(self, model: Model) -> None:
         self.published.append({"name": model.name, "size_bytes": model.size_bytes, "outcome": "pulled"})

@@ -125,7 +125,7 @@ async def _next_tag(connection: AsyncConnection[TupleRow], job: Job) -> int:
     """
     base = RANKS[job.priority] * (MAX_TAG + 1)
     lane = queue_of(job).partition(".")[0]
-    values = {"lowest": -(base + MAX_TAG), "highest": -base, "lane": f"{lane}.%", "key": job.created_by.name}
+    values = {"lowest": -(base + MAX_TAG), "highest": -base, "lane": f"{lane}.%", "key": job.turn}
     ((virtual_time, last),) = await rows_of(connection, TAGS, **values)
     return max(virtual_time or base, base if last is None else last + 1)
 
@@ -138,5 +138,5 @@ def _row(job: Job, unit: int, tag: int) -> Row:
         priority=-min(tag, highest),
         lock=None,
         queueing_lock=f"{job.id}/{unit}",
-        task_kwargs={"job": job.id, "unit": unit, "key": job.created_by.name},
+        task_kwargs={"job": job.id, "unit": unit, "key": job.turn},
     )

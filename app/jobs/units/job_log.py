@@ -7,13 +7,12 @@ an older state of it, but never another file. A process that appends holds the j
 import contextlib
 import os
 from collections import Counter, deque
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from app.jobs.progress import Progress, rounded
 from app.jobs.records import Failure, JobState
-from app.jobs.units.records import ENTRY, MAX_ENTRY_BYTES, PRIVATE_FILE, Entry, EntryKind
+from app.jobs.units.records import ENTRY, MAX_ENTRY_BYTES, PRIVATE_FILE, Entry, EntryKind, ResultPlace
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular
 
@@ -21,15 +20,6 @@ MAX_LOG_BYTES = 256 << 20
 """How much of a log is read at most, in bytes. A million entries have less."""
 RATE_RESULTS = 20
 """Over how many of the last results the rate is averaged."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResultPlace:
-    """Where a unit's result is in `results.jsonl`."""
-
-    unit: int
-    offset: int
-    length: int
 
 
 class JobLog:

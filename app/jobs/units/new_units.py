@@ -31,9 +31,9 @@ class NewUnits:
         self._descriptions = descriptions
 
     @classmethod
-    def begin(cls, jobs_dir: Path) -> "NewUnits":
-        """Make the folder of a new job. Raises OSError."""
-        job_id = new_job_id(datetime.now(UTC))
+    def begin(cls, jobs_dir: Path, job_id: str | None = None) -> "NewUnits":
+        """Make the folder of a new job, by default with a new id. Raises OSError."""
+        job_id = job_id or new_job_id(datetime.now(UTC))
         folder = JobFolder(jobs_dir, job_id)
         folder.path.mkdir(mode=PRIVATE_FOLDER)
         folder.inputs.mkdir(mode=PRIVATE_FOLDER)

@@ -1,5 +1,6 @@
 """What this process remembers of the jobs of units, and how a job's log and record are written under its lock."""
 
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -10,12 +11,13 @@ from typing import Any
 
 from app.errors import JobNotFound, ModelInUse, ModelLocked, StoreUnavailable
 from app.events import EventName, OnEvent
-from app.jobs.held_job import DONE
-from app.jobs.records import Failure, Job, JobState, process_name, write_record
+from app.jobs.progress import Progress
+from app.jobs.records import DONE, JOB, Failure, Job, JobState, process_name, write_record
 from app.jobs.units.job_log import JobLog
 from app.jobs.units.records import Entry, EntryKind, JobFolder
 from app.store import Store, explaining_refusals
 from app.store.records.forms import RecordDamaged
+from app.store.records.reader import read_regular
 
 LOCK_SECONDS = 10.0
 """How long to wait for a job's lock, in seconds. Each holder holds it for milliseconds, on a slow volume for longer."""
@@ -23,7 +25,7 @@ MOST_OPEN = 1000
 """How many logs are remembered. The log of any other job is read from its beginning."""
 MOST_OPEN_UNITS = 200_000
 """How many units the remembered jobs have together, except for one job that has more. A unit takes up to 400 bytes."""
-RUNNING_PHASE = "working"
+WAITING_PHASE, RUNNING_PHASE = "waiting", "working"
 
 
 @dataclass(slots=True)
@@ -103,16 +105,24 @@ class OpenJobs:
             except (ModelLocked, ModelInUse) as exc:
                 raise StoreUnavailable(f"the job {job.id} is locked by another process") from exc
 
-    def show(self, known: OpenJob) -> Job:
-        """Write what the log says to the job's record, and return the job. The caller holds the job's lock."""
-        log = known.log
-        job = replace(known.job, progress=log.progress())
-        if log.end is None:
-            job = replace(job, state=JobState.RUNNING, phase=RUNNING_PHASE)
+    def show(self, known: OpenJob, phase: str | None = None, progress: Progress | None = None) -> Job:
+        """Write what the log says to the job's record, and return the job. The caller holds the job's lock.
+
+        `phase` and `progress` are those of a job that is one unit, None for those that its record has.
+        """
+        log, job = known.log, known.job
+        if job.is_one_unit:
+            last = JOB.parse(read_regular(known.folder.record, JOB.max_bytes))
+            phase, progress = phase or last.phase, progress or last.progress
         else:
-            job = replace(job, state=log.end, finished_at=log.ended_at, phase=_last_phase(log))
+            phase, progress = RUNNING_PHASE if log.has_begun else WAITING_PHASE, log.progress()
+        job = replace(job, phase=phase, progress=progress)
+        if log.end is None:
+            job = replace(job, state=JobState.RUNNING)
+        else:
+            job = replace(job, state=log.end, finished_at=log.ended_at)
             if log.end is JobState.SUCCEEDED:
-                job = replace(job, result={"failed_count": len(log.failures)})
+                job = replace(job, phase=DONE, result=_result(known))
             elif log.end is JobState.FAILED:
                 job = replace(job, failure=_first_failure(log))
         known.job = write_record(self.volume.jobs_dir, job, is_lasting=log.end is not None)
@@ -132,6 +142,8 @@ class OpenJobs:
 
     def _report_end(self, known: OpenJob) -> None:
         log, job = known.log, known.job
+        if job.is_one_unit:  # the work on the unit reports it
+            return
         failure = _first_failure(log) if log.end is JobState.FAILED else None
         seconds = (datetime.now(UTC) - job.created_at).total_seconds()
         about = {"job_id": job.id, "kind": job.kind, "outcome": str(log.end), "done": len(log.done)}
@@ -158,10 +170,16 @@ def lock_name(job_id: str, unit: int | None = None) -> str:
     return f"/jobs/{job_id}" if unit is None else f"/jobs/{job_id}/{unit}"
 
 
-def _last_phase(log: JobLog) -> str:
-    if log.end is JobState.SUCCEEDED:
-        return DONE
-    return RUNNING_PHASE if log.has_begun else "waiting"
+def _result(known: OpenJob) -> dict[str, Any]:
+    """Return the result of a job that succeeded. Raises RecordDamaged and OSError."""
+    log = known.log
+    if not known.job.is_one_unit:
+        return {"failed_count": len(log.failures)}
+    try:
+        result = json.loads(known.folder.read_result(log.results[0]))
+    except (ValueError, IndexError) as exc:
+        raise RecordDamaged("its result cannot be read") from exc
+    return result if isinstance(result, dict) else {}
 
 
 def _first_failure(log: JobLog) -> Failure | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from app.jobs.records import RECORD_NAME, Failure, JobState, record_of_units
 from app.store.records.forms import HeaderText, JsonObject, RecordDamaged, RecordForm, Size, Time, Word
+from app.store.records.reader import open_regular
 
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 """The permissions of a job's files: its units and results are the callers' documents, and units may have passwords."""
@@ -21,6 +22,8 @@ MAX_UNITS_BYTES = 4 << 30
 """The longest `units.jsonl` that is read, in bytes."""
 MAX_ENTRY_BYTES = 1 << 14
 """The longest line of the log, in bytes."""
+MAX_RESULT_BYTES = 256 << 20
+"""The longest result that is read, in bytes."""
 MAX_DETAIL_CHARS = 2000
 """The longest message of a unit's failure in the log. The unit's result has the whole message."""
 
@@ -106,6 +109,15 @@ def failure_of(error: Exception) -> Failure:
     return Failure(type(error).__name__, str(error)[:MAX_DETAIL_CHARS])
 
 
+@dataclass(frozen=True, slots=True)
+class ResultPlace:
+    """Where a unit's result is in `results.jsonl`."""
+
+    unit: int
+    offset: int
+    length: int
+
+
 class JobFolder:
     """The paths of one job of units, below `.store/jobs/<id>/`."""
 
@@ -138,6 +150,17 @@ class JobFolder:
                         os.unlink(name, dir_fd=folder)
             finally:
                 os.close(folder)
+
+    def read_result(self, place: ResultPlace) -> bytes:
+        """Return a result as JSON. Raises RecordDamaged if it cannot be read, and OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = open_regular(self.results)
+            try:
+                if place.length <= MAX_RESULT_BYTES:
+                    return os.pread(descriptor, place.length, place.offset)
+            finally:
+                os.close(descriptor)
+        raise RecordDamaged("it is missing or too large")
 
     def input_of(self, number: int) -> Path:
         """Return the path of a unit's file."""

@@ -6,12 +6,13 @@ is free and which has no result may be claimed by any service. The methods block
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from app.errors import JobNotFound, ModelInUse, ModelLocked
-from app.jobs.records import JOB, Failure, Job
+from app.errors import JobNotFound, ModelInUse, ModelLocked, StoreError
+from app.jobs.progress import Progress
+from app.jobs.records import JOB, Failure, Job, JobState
 from app.jobs.units.job_log import append_at
 from app.jobs.units.open_jobs import OpenJob, OpenJobs, entry, lock_name
 from app.jobs.units.records import (
@@ -28,6 +29,10 @@ from app.jobs.units.records import (
 from app.store import explaining_refusals
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular, read_regular
+
+
+class JobEnded(Exception):
+    """The job of a unit has ended meanwhile, as by a cancellation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,30 @@ class UnitClaims:
             return claim.known.log.end is not None
         return False  # the end of the work shows what is wrong with the folder
 
+    def report(self, claim: Claim, phase: str, progress: Progress) -> None:
+        """Write the step and the progress of a job that is one unit to its record, if they have changed.
+
+        If they cannot be written, nothing is done: the next report may succeed.
+        """
+        job = claim.known.job
+        if job.state is JobState.RUNNING and (job.phase, job.progress) == (phase, progress):
+            return
+        with contextlib.suppress(StoreError, OSError, RecordDamaged), self._jobs.locked(claim.job) as known:
+            if known.log.end is None:
+                self._jobs.show(known, phase, progress)
+
+    @contextlib.contextmanager
+    def unended(self, claim: Claim) -> Iterator[None]:
+        """Hold the job's lock, so that the job is not cancelled during the block.
+
+        Raises JobNotFound if the job was removed, JobEnded if it has ended, and StoreUnavailable, StoreReadOnly,
+        StoreFull, RecordDamaged.
+        """
+        with self._jobs.locked(claim.job) as known:
+            if known.log.end is not None:
+                raise JobEnded
+            yield
+
     def complete(self, claim: Claim, outcome: Outcome) -> Job:
         """Append the result of a unit, and return the job.
 
@@ -161,7 +190,7 @@ class UnitClaims:
         with self._jobs.locked(claim.job) as known:
             log = known.log
             if log.end is not None or claim.number in log.done:
-                return known.job
+                return replace(known.job, state=log.end or JobState.RUNNING)
             line = f"{outcome.result}\n".encode()
             offset = append_at(claim.folder.results, None, line, is_lasting=True)
             place = {"unit": claim.number, "offset": offset, "length": len(line)}
@@ -215,7 +244,7 @@ class UnitClaims:
             if not understands(known.job, task):
                 raise RecordDamaged("a newer version of the service created it")
             log.append(entry(EntryKind.BEGUN, unit=number), is_lasting=False)
-            if is_first:
+            if is_first and not known.job.is_one_unit:  # the work on such a unit reports its progress at once
                 self._jobs.show(known)
             return Claim(
                 known.job,

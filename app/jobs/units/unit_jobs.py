@@ -1,26 +1,20 @@
 """The jobs of units in a model folder: create, cancel, read results, remove. The methods block."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
 from app.events import OnEvent
 from app.jobs.idempotency import IdempotencyKeys
 from app.jobs.records import Job, JobState, Priority, new_job, write_record
-from app.jobs.units.job_log import JobLog, ResultPlace
+from app.jobs.units.job_log import JobLog
 from app.jobs.units.new_units import NewUnits
 from app.jobs.units.open_jobs import LOCK_SECONDS, OpenJobs, explaining_damage, lock_name
-from app.jobs.units.records import JobFolder, Task
+from app.jobs.units.records import JobFolder, ResultPlace, Task, Unit
 from app.jobs.units.unit_claims import UnitClaims
 from app.store import Actor, Store, explaining_refusals
-from app.store.records.forms import RecordDamaged
-from app.store.records.reader import open_regular
-
-MAX_RESULT_BYTES = 256 << 20
-"""The longest result that is read, in bytes."""
 
 
 class UnitJobs:
@@ -81,8 +75,23 @@ class UnitJobs:
                     return earlier
                 held.note(new.job_id, fingerprint)
             job = new_job(kind, request, actor, JobLog(new.folder.log, new.count).progress(), webhook)
-            job = replace(job, id=new.job_id, units=new.count, priority=priority)
-            job = write_record(self._volume.jobs_dir, job, is_lasting=True)
+            return self._created(new, replace(job, priority=priority))
+
+    def create_of_one(self, new: NewUnits, job: Job) -> Job:
+        """Create a job that is one unit and counts bytes, and return it. From now on any service may work on it.
+
+        Its parameters are its request, and its id becomes that of `new`. Raises StoreUnavailable, StoreReadOnly,
+        StoreFull.
+        """
+        self._volume.check_writable()
+        with explaining_refusals():
+            new.add_all([Unit()])
+            new.finish(Task(job.request))
+            return self._created(new, job)
+
+    def _created(self, new: NewUnits, job: Job) -> Job:
+        job = replace(job, id=new.job_id, units=new.count)
+        job = write_record(self._volume.jobs_dir, job, is_lasting=True)
         new.is_created = True
         return job
 
@@ -96,12 +105,15 @@ class UnitJobs:
         new.is_created = False
         self._open.forget(new.job_id)
 
-    def cancel(self, job: Job) -> Job:
+    def cancel(self, job: Job, is_done: Callable[[], bool] = lambda: False) -> Job:
         """Cancel a job, and return it as it has ended. Services that work on its units notice the end soon.
 
-        Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
+        If `is_done` returns True, the work on the job was done before: then the job is returned as it is. Raises
+        JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
         """
         with explaining_damage(job), self._open.locked(job) as known:
+            if known.log.end is None and not known.log.is_complete and is_done():
+                return job
             # If every unit has its result, a service was killed before it could end the job.
             return self._open.end(known, None if known.log.is_complete else JobState.CANCELLED)
 
@@ -117,14 +129,7 @@ class UnitJobs:
 
     def read_result(self, job_id: str, place: ResultPlace) -> bytes:
         """Return a result as JSON. Raises RecordDamaged if it cannot be read, and OSError."""
-        with suppress(FileNotFoundError):
-            descriptor = open_regular(JobFolder(self._volume.jobs_dir, job_id).results)
-            try:
-                if place.length <= MAX_RESULT_BYTES:
-                    return os.pread(descriptor, place.length, place.offset)
-            finally:
-                os.close(descriptor)
-        raise RecordDamaged("it is missing or too large")
+        return JobFolder(self._volume.jobs_dir, job_id).read_result(place)
 
     def remove(self, job_id: str) -> None:
         """Remove a job and its files. The record goes first, so that the job is gone at once. Raises OSError."""

@@ -29,7 +29,7 @@ class UnitOrder(UnitQueue):
         self._looked_at = -LOOK_SECONDS
         self._turns = 0
         self._last_turns: dict[str, int] = {}
-        """By the name of the API key, the number of the key's last turn in this service."""
+        """By `Job.turn`, the number of the last turn in this service."""
         self._claiming = threading.Lock()
 
     @property
@@ -69,7 +69,7 @@ class UnitOrder(UnitQueue):
             if time.monotonic() - self._looked_at >= LOOK_SECONDS:
                 self._looked_at = time.monotonic()
                 self._waiting = self._jobs.unfinished_of_units()
-                keys = {job.created_by.name for job in self._waiting}
+                keys = {job.turn for job in self._waiting}
                 self._last_turns = {key: turn for key, turn in self._last_turns.items() if key in keys}
             candidates, refusal = [job for job in self._waiting if accepts(job)], None
             while candidates:
@@ -84,7 +84,7 @@ class UnitOrder(UnitQueue):
                     claim, refusal = None, exc
                 if claim:
                     self._turns += 1
-                    self._last_turns[job.created_by.name] = self._turns
+                    self._last_turns[job.turn] = self._turns
                     return claim
                 self._waiting.remove(job)
             if refusal:
@@ -92,4 +92,4 @@ class UnitOrder(UnitQueue):
             return None
 
     def _rank(self, job: Job) -> tuple[int, int]:
-        return RANKS[job.priority], self._last_turns.get(job.created_by.name, 0)
+        return RANKS[job.priority], self._last_turns.get(job.turn, 0)

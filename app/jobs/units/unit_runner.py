@@ -3,11 +3,7 @@
 import asyncio
 import contextlib
 import time
-from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import anyio
 from anyio import CancelScope, to_thread
@@ -19,56 +15,19 @@ from app.events import EventName, OnEvent
 from app.jobs.poll_loop import PollLoop
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
 from app.jobs.recording import until_written
-from app.jobs.records import Job
+from app.jobs.records import Job, JobState
+from app.jobs.units.lanes import Lane, Lanes, Place
 from app.jobs.units.processor_preference import ProcessorPreference
 from app.jobs.units.records import Task
-from app.jobs.units.unit_claims import Claim, Outcome
+from app.jobs.units.unit_claims import Claim, JobEnded, Outcome
 from app.jobs.units.unit_queue import UnitQueue, queue_name
+from app.jobs.units.unit_work import MAX_ATTEMPTS, Ended, NotNow, UnitRun, UnitWork
 from app.store.records.forms import RecordDamaged
 from app.tracing import Attributes, linked_span
 
 NOT_NOW_SECONDS = 5.0
 """The pause, in seconds, after a unit was given back because the engine or the folder is not available."""
-MAX_ATTEMPTS = 3
-"""How many services may end while they work on a unit, before the unit fails."""
 DEFECT = "The work on it failed because of a defect in the service, which the service's log describes."
-
-
-class NotNow(Exception):
-    """The service cannot work on units at present, for a reason that is not the unit's, such as a stopped engine."""
-
-
-class UnitWork(ABC):
-    """The work on the units of one kind of job."""
-
-    processors: Collection[str] = ()
-    """The processors of AsposeAI that units may need, of which each job names one; empty if units need none."""
-
-    @abstractmethod
-    def understands(self, parameters: dict[str, Any]) -> bool:
-        """Return False if the parameters of a job are those of a newer version. The job is left to other services."""
-
-    @abstractmethod
-    async def run(self, claim: Claim) -> Outcome:
-        """Work on a unit and return its outcome; a failed unit has an outcome too.
-
-        Raises NotNow if the service cannot work on units now. Any other exception is a defect. The work is cancelled,
-        by an anyio scope, when the job is cancelled or the service stops.
-        """
-
-    @abstractmethod
-    def failed(self, claim: Claim, error: Exception) -> Outcome:
-        """Return the outcome of a unit that failed with an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lanes:
-    """How many units a service works on at once."""
-
-    local: int = 1
-    """Of units whose data is in the folder. The engine works on one at a time; a second one could be done elsewhere."""
-    downloads: int = 4
-    """Of units that are downloaded first, since a source may be slow."""
 
 
 class UnitRunner:
@@ -93,11 +52,11 @@ class UnitRunner:
         self._works = works
         self._on_event = on_event
         self._on_written = on_written
-        self._lanes = lanes or Lanes()
         self._preference = preference
-        self._running = Counter[bool]()
-        """How many units are worked on, by whether they are downloaded first."""
         self._loop = PollLoop(self._claim_some)
+        self._lanes = (lanes or Lanes()).build(self._loop.wake)
+        self._continued = set[CancelScope]()
+        """The running work on units that any service can continue where it was left."""
         self._finish_by = 0.0
         self._is_idle, self._stopped = asyncio.Event(), asyncio.Event()
         self._may_have_ended = asyncio.Event()
@@ -130,7 +89,12 @@ class UnitRunner:
         self._loop.drain()
 
     async def finish(self) -> None:
-        """Wait, after `drain`, until the units are finished, or until the time for that is over."""
+        """Wait, after `drain`, until the units are finished, or until the time for that is over.
+
+        Units that any service can continue are given back at once.
+        """
+        for scope in self._continued:
+            scope.cancel()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._is_idle.wait(), max(0.0, self._finish_by - time.monotonic()))
 
@@ -142,7 +106,15 @@ class UnitRunner:
     @property
     def running(self) -> int:
         """How many units this service works on."""
-        return self._running.total()
+        return sum(lane.units for lane in self._lanes.values())
+
+    async def work_on(self, job: Job) -> None:
+        """Work on the next unit of a job, if no service works on it. `run` need not run."""
+        with CancelScope(shield=True):
+            claim = await to_thread.run_sync(self._claims.claim, job, self._understands)
+        if claim:
+            lane = Lane(1, lambda: lane.serve())  # of its own, since `run` does not serve the others
+            await self._run_one(claim, lane.take())
 
     async def _claim_some(self, tasks: TaskGroup) -> None:
         """Claim units while this service may work on more, and start the work on them."""
@@ -151,12 +123,13 @@ class UnitRunner:
                 claim = await self._claim_one(names)
                 if claim is None:
                     break
-                self._running[claim.job.is_downloaded] += 1
-                tasks.start_soon(self._run_one, claim)
+                tasks.start_soon(self._run_one, claim, self._lane_of(claim.job).take())
         except (StoreError, OSError):
             pass  # without the folder there are no units; requests report the reason
         except Exception as exc:  # noqa: BLE001 - units are looked for again at the next poll
             self._on_event(EventName.SERVICE_PART_RESTARTED, {"part": "jobs", "exc_info": exc})
+        for lane in self._lanes.values():
+            lane.serve()
 
     async def _claim_one(self, names: Collection[str]) -> Claim | None:
         groups = await self._preference.groups(names) if self._preference else [names]
@@ -168,107 +141,161 @@ class UnitRunner:
 
     def _free_queues(self) -> Collection[str]:
         """Return the names of the queues of which this service may work on one more unit now."""
-        lanes = {False: self._lanes.local, True: self._lanes.downloads}
-        free = [is_downloaded for is_downloaded, most in lanes.items() if self._running[is_downloaded] < most]
         return {
             queue_name(kind, is_downloaded=each, processor=processor)
             for kind, work in self._works.items()
+            for each in (False, True)
+            if self._lanes[work.lane_of(is_downloaded=each)].has_room
             for processor in (None, *work.processors)
-            for each in free
         }
+
+    def _lane_of(self, job: Job) -> Lane:
+        return self._lanes[self._works[job.kind].lane_of(is_downloaded=job.is_downloaded)]
 
     def _understands(self, job: Job, task: Task) -> bool:
         return self._works[job.kind].understands(task.parameters)
 
-    async def _run_one(self, claim: Claim) -> None:
-        JOB.set(claim.job.id)
-        CALLER.set(claim.job.created_by.name)
+    async def _run_one(self, claim: Claim, place: Place) -> None:
+        job, work = claim.job, self._works[claim.job.kind]
+        JOB.set(job.id)
+        CALLER.set(job.created_by.name)
         try:
             attributes: Attributes = {
-                "ocr.job.id": claim.job.id,
-                "ocr.job.kind": claim.job.kind,
+                "ocr.job.id": job.id,
+                "ocr.job.kind": job.kind,
                 "ocr.job.unit": claim.number,
                 "ocr.job.attempts": claim.attempts,
             }
-            with linked_span(f"job {claim.job.kind}", attributes, claim.job.traceparent) as span:
-                outcome = await self._work(claim)
-                ended = "failed" if outcome and outcome.failure else "succeeded" if outcome else "not_done"
-                span.set({"ocr.job.unit_outcome": ended})
+            name = job.kind if job.is_one_unit else f"job {job.kind}"
+            with linked_span(name, attributes, job.traceparent) as span, self._interruptible(work):
+                ended = await self._work(claim, work.begin(claim, place))
+                span.set(_span_end(job, ended))
+                if ended and ended.failure and job.is_one_unit:
+                    span.fail(ended.failure.error)
         except Exception as exc:  # noqa: BLE001 - a defect with one unit must not stop the others
             self._report_defect(claim, exc)
             await self._loop.pause(NOT_NOW_SECONDS)
         finally:
             with CancelScope(shield=True):
                 await self.queue.release(claim)
-            self._running[claim.job.is_downloaded] -= 1
-            self._loop.wake()
+            place.leave()
 
-    async def _work(self, claim: Claim) -> Outcome | None:
-        """Work on a unit and append its outcome. Return None if there is none."""
-        if claim.is_first:
+    @contextlib.contextmanager
+    def _interruptible(self, work: UnitWork) -> Iterator[None]:
+        with CancelScope() as scope:
+            if work.is_continued:
+                self._continued.add(scope)
+            try:
+                yield
+            finally:
+                self._continued.discard(scope)
+
+    async def _work(self, claim: Claim, run: UnitRun) -> Ended | None:
+        """Work on a unit and append its outcome. Return None if the unit was given back."""
+        if claim.is_first and not claim.job.is_one_unit:
             waited = round(time.time() - claim.job.created_at.timestamp(), 3)
             about = {"job_id": claim.job.id, "kind": claim.job.kind, "items": claim.job.units}
             self._on_event(EventName.JOB_STARTED, about | {"waited_seconds": max(waited, 0.0)})
         try:
-            outcome = await self._outcome_of(claim)
+            outcome = await self._outcome_of(claim, run)
         except asyncio.CancelledError:
             with CancelScope(shield=True):
                 await self._give_back(claim)
             raise
-        if outcome is not None:
-            await self._append(claim, outcome)
-        return outcome
+        if outcome is None and not run.is_cancelled:
+            return None
+        ended = await self._append(claim, outcome) if outcome else Ended(claim.known.log.end)
+        with CancelScope(shield=True):
+            await to_thread.run_sync(run.on_ended, ended)
+        return ended
 
-    async def _outcome_of(self, claim: Claim) -> Outcome | None:
+    async def _outcome_of(self, claim: Claim, run: UnitRun) -> Outcome | None:
         """Work on a unit. Return None if its job has ended meanwhile, or if the unit was given back."""
         work = self._works[claim.job.kind]
-        if claim.attempts > MAX_ATTEMPTS:
-            return work.failed(claim, UnitAbandoned(claim.attempts - 1))
-        if claim.damage:
-            return work.failed(claim, UnitDamaged(claim.damage))
+        if error := _refusal(work, claim):
+            return work.failed(claim, error)
         outcome: Outcome | None = None
         is_deferred = False
 
+        def look() -> bool:
+            if progress := run.progress():
+                self._claims.report(claim, *progress)
+            return self._claims.is_ended(claim)
+
         async def follow() -> None:
-            while not await to_thread.run_sync(self._claims.is_ended, claim):
+            while not await to_thread.run_sync(look):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._may_have_ended.wait(), PROGRESS_INTERVAL_SECONDS)
+            run.is_cancelled = True
             tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follow)
             try:
-                outcome = await work.run(claim)
+                outcome = await self._attempt(claim, run)
             except NotNow:
                 is_deferred = True
-            except Exception as exc:  # noqa: BLE001 - a defect with one unit must not stop the others
-                self._report_defect(claim, exc)
-                outcome = work.failed(claim, ServiceError(DEFECT))
             tasks.cancel_scope.cancel()
-        if is_deferred:
+        if outcome:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(look)  # the last progress
+        elif is_deferred and not run.is_cancelled:
             await self._give_back(claim)
             await self._loop.pause(NOT_NOW_SECONDS)
         return outcome
+
+    async def _attempt(self, claim: Claim, run: UnitRun) -> Outcome | None:
+        try:
+            return await run.run()
+        except NotNow:
+            raise
+        except JobEnded:
+            run.is_cancelled = True
+            return None
+        except Exception as exc:  # noqa: BLE001 - a defect with one unit must not stop the others
+            self._report_defect(claim, exc)
+            return self._works[claim.job.kind].failed(claim, ServiceError(DEFECT))
 
     def _report_defect(self, claim: Claim, exc: Exception) -> None:
         about = {"job_id": claim.job.id, "kind": claim.job.kind, "unit": claim.number}
         self._on_event(EventName.JOB_CRASHED, about | {"exc_info": exc})
 
-    async def _append(self, claim: Claim, outcome: Outcome) -> None:
+    async def _append(self, claim: Claim, outcome: Outcome) -> Ended:
         """Append a result. While the folder is away the result waits; after that the unit is done again."""
+        ended = Ended(None, outcome.failure)
 
         def append() -> None:
+            nonlocal ended
             with contextlib.suppress(JobNotFound):
-                self._claims.complete(claim, outcome)
+                ended = Ended(self._claims.complete(claim, outcome).state, outcome.failure)
 
         try:
             await until_written(append)
         except (StoreError, OSError, RecordDamaged) as exc:
-            about = {"job_id": claim.job.id, "kind": claim.job.kind, "unit": claim.number}
-            self._on_event(EventName.JOB_UNRECORDED, about | {"error": str(exc)})
+            ended = Ended(None, outcome.failure, unrecorded=exc)
+            if not claim.job.is_one_unit:
+                about = {"job_id": claim.job.id, "kind": claim.job.kind, "unit": claim.number}
+                self._on_event(EventName.JOB_UNRECORDED, about | {"error": str(exc)})
         self._on_written()
+        return ended
 
     async def _give_back(self, claim: Claim) -> None:
         with contextlib.suppress(StoreError, OSError, RecordDamaged):  # then the attempt counts
             await to_thread.run_sync(self._claims.give_back, claim)
         await self.queue.release(claim)  # another service may work on the unit now
+
+
+def _refusal(work: UnitWork, claim: Claim) -> ServiceError | None:
+    """Return why a unit is not worked on; None if it is."""
+    if claim.attempts > MAX_ATTEMPTS and not work.is_continued:
+        return UnitAbandoned(claim.attempts - 1)
+    return UnitDamaged(claim.damage) if claim.damage else None
+
+
+def _span_end(job: Job, ended: Ended | None) -> Attributes:
+    """Return the attributes of a span that say how the work on a unit has ended."""
+    if job.is_one_unit:
+        return {"ocr.job.outcome": str(ended.state if ended and ended.state else job.state)}
+    if ended is None or ended.state is JobState.CANCELLED:
+        return {"ocr.job.unit_outcome": "not_done"}
+    return {"ocr.job.unit_outcome": "failed" if ended.failure else "succeeded"}

@@ -262,7 +262,7 @@ def test_a_defect_in_a_background_part_is_logged_and_the_part_goes_on(serve: Ser
     """The sweeper, the pulls, the monitor and the inventory each raise once: all of them work again after a pause."""
     service = serve(engine_class=ECHO, module="tests.support.defects.parts_with_defects")
 
-    for name in ("sweep", "unheld", "retake_lost_leases", "manual"):
+    for name in ("sweep", "unfinished_of_units", "retake_lost_leases", "manual"):
         eventually(lambda name=name: f"the test's defect in {name}" in service.log, within=60)
 
     sweep_has_passed(service, service.models_dir / ".store")

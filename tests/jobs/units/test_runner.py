@@ -18,7 +18,8 @@ from app.jobs.units.records import Task, Unit
 from app.jobs.units.unit_claims import Claim
 from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_queue import Understands
-from app.jobs.units.unit_runner import MAX_ATTEMPTS, NotNow, UnitRunner
+from app.jobs.units.unit_runner import UnitRunner
+from app.jobs.units.unit_work import MAX_ATTEMPTS, NotNow
 from app.store.actor import Actor
 from app.store.store import Store
 from tests.support.held_jobs import store_on

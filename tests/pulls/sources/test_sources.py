@@ -12,12 +12,12 @@ from anyio import CapacityLimiter
 from app.build import build_jobs
 from app.errors import SourceNotAllowed, SourceUnavailable
 from app.pulls.pull import PullLimits
-from app.pulls.pull_runner import PullRunner
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Answer, SourceFile
 from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
+from tests.support.own_pulls import PullService
 
 pytestmark = pytest.mark.anyio
 
@@ -71,20 +71,15 @@ async def test_a_new_source_is_pulled_from(tmp_path: Path) -> None:
     store.open()
     jobs, memory = build_jobs(store), Memory()
 
-    async def on_published(_: object) -> None:
-        """Do nothing with a published model."""
-
-    limits = PullLimits(3, 0, timedelta(days=1))
-    runner = PullRunner(store, jobs, [memory], limits, at_once=1, on_published=on_published, on_event=lambda *_: None)
-    job, _ = await runner.ask_for(PullRequest(url="memory://shelf/a.bin"), ME)
-    with jobs.take(job.id) or pytest.fail("not taken") as held:
-        await runner.pull(held)
+    service = PullService(store, jobs, [memory], PullLimits(3, 0, timedelta(days=1)))
+    job, _ = await service.ask_for(PullRequest(url="memory://shelf/a.bin"), ME)
+    await service.runner.work_on(job)
 
     assert jobs.get(job.id).state == "succeeded"
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
     assert memory.opened_at == [0, 1000]
     with pytest.raises(SourceNotAllowed):
-        await runner.ask_for(PullRequest(url="https://a.example/b.bin"), ME)
+        await service.ask_for(PullRequest(url="https://a.example/b.bin"), ME)
 
 
 @pytest.mark.parametrize(

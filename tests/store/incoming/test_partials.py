@@ -15,7 +15,6 @@ import pytest
 from app.build import build_jobs
 from app.errors import DigestMismatch, PartialBusy, PartialNotFound, StoreFull
 from app.jobs.sweep import sweep_jobs
-from app.pulls.pull_jobs import PULL
 from app.store.actor import Actor
 from app.store.incoming import staging as staging_module
 from app.store.incoming.partials import PartialRecord
@@ -25,6 +24,7 @@ from app.store.incoming.staging import Staging
 from app.store.locks.ofd import try_lock_file
 from app.store.policy import Policy
 from app.store.store import Store
+from tests.support.held_jobs import create_pull
 from tests.support.processes import python
 from tests.support.waiting import eventually
 
@@ -343,7 +343,7 @@ def test_a_release_ends_the_computation_of_a_digest(staging: Staging) -> None:
 def test_the_partial_file_of_a_finished_job_is_swept(store: Store, *, is_published: bool) -> None:
     """A sweep deletes the partial file of a job that has ended, and leaves that of an unfinished job."""
     jobs = build_jobs(store)
-    job = jobs.create(PULL, {}, ME)
+    job = create_pull(jobs)
     staged = store.incoming.begin((), 4, keep=replace(record(), extra={"job_id": job.id}))
     staged.write(b"half")
     if is_published:
@@ -353,7 +353,6 @@ def test_the_partial_file_of_a_finished_job_is_swept(store: Store, *, is_publish
     sweep_jobs(jobs, timedelta(hours=24))
     left = len(list(store.volume.staging_dir.iterdir()))
     jobs.cancel(job.id)
-    (store.volume.jobs_dir / f"{job.id}.cancel").touch()
     (store.volume.jobs_dir / f"{job.id}.0123abcd.new").touch()
 
     store.sweep(jobs.is_over)
@@ -361,7 +360,7 @@ def test_the_partial_file_of_a_finished_job_is_swept(store: Store, *, is_publish
 
     assert left == (1 if is_published else 2)
     assert list(store.volume.staging_dir.iterdir()) == []
-    assert [path.name for path in store.volume.jobs_dir.iterdir()] == [f"{job.id}.json"]
+    assert [path.name for path in store.volume.jobs_dir.iterdir()] == [job.id]
 
 
 def test_a_failed_publication_does_not_count_as_published(store: Store) -> None:

@@ -55,7 +55,7 @@ def use_everything(store: Store, jobs: Jobs) -> None:
     store.measure(store.scan())
     store.locks.leased_positions()
     list(jobs.newest())
-    for job in jobs.unheld(PULL):
+    for job in jobs.unfinished(PULL):
         request_of(job)
     store.sweep(jobs.is_over)
     outbox = Outbox(store, jobs, keep=None)

@@ -19,9 +19,8 @@ from typing import Any
 from app.build import build_jobs
 from app.errors import StoreError
 from app.jobs.folder import Jobs
-from app.jobs.held_job import HeldJob
 from app.jobs.sweep import sweep_jobs
-from app.pulls.pull_jobs import PULL
+from app.jobs.units.unit_claims import Claim, Outcome
 from app.store.actor import Actor
 from app.store.audit.findings import Hint, Reason, audit, plan_prune
 from app.store.incoming.partials import PartialRecord
@@ -31,6 +30,7 @@ from app.store.locks.leases import Lease
 from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume.filesystem import FileSystem
+from tests.support.held_jobs import create_pull
 
 PARTIAL_RETENTION = timedelta(hours=1)
 VERB_SECONDS = 0.1
@@ -56,7 +56,7 @@ class Service:
         self._held = contextlib.ExitStack()
         self._leases: dict[str, Lease] = {}
         self._staged: dict[str, StagedFile] = {}
-        self._held_jobs: dict[str, HeldJob] = {}
+        self._held_jobs: dict[str, Claim] = {}
         self._store: Store
         self._jobs: Jobs
 
@@ -203,13 +203,14 @@ class Service:
     # Jobs.
 
     def create_job(self) -> str:
-        return self._jobs.create(PULL, {"url": "http://localhost/"}, self._actor).id
+        return create_pull(self._jobs, actor=self._actor).id
 
     def take_job(self, job_id: str) -> bool:
         """Take a job and return True; False if it is held or finished."""
-        held = self._jobs.take(job_id)
+        held = self._jobs.units.claims.claim(self._jobs.get(job_id))
         if held:
-            self._held_jobs[job_id] = self._held.enter_context(held)
+            self._held_jobs[job_id] = held
+            self._held.callback(held.release)
         return held is not None
 
     def release_job(self, job_id: str) -> None:
@@ -217,8 +218,11 @@ class Service:
 
     def finish_job(self, job_id: str) -> None:
         """Finish a held job as succeeded, and release it."""
-        with self._held_jobs.pop(job_id) as held:
-            held.succeed({})
+        held = self._held_jobs.pop(job_id)
+        try:
+            self._jobs.units.claims.complete(held, Outcome("{}"))
+        finally:
+            held.release()
 
     def cancel_job(self, job_id: str) -> str:
         """Cancel a job and return its state."""

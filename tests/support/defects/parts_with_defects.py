@@ -12,8 +12,8 @@ from app.store.locks.model_locks import ModelLocks
 from app.store.protections import Protections
 from app.store.store import Store
 
-DEFECTS = ((Store, "sweep"), (Jobs, "unheld"), (ModelLocks, "retake_lost_leases"), (Protections, "manual"))
-"""The methods that raise: of the sweeper, the pulls, the volume's monitor and the inventory."""
+DEFECTS = ((Store, "sweep"), (Jobs, "unfinished_of_units"), (ModelLocks, "retake_lost_leases"), (Protections, "manual"))
+"""The methods that raise: of the sweeper, the jobs, the volume's monitor and the inventory."""
 AT_CALL = 2
 
 

@@ -13,9 +13,8 @@ from anyio import CapacityLimiter, fail_after, to_thread
 from app.build import build_jobs
 from app.fetching.http_client import HttpClient
 from app.pulls.pull import PullLimits
-from app.pulls.pull_jobs import PULL
 from app.pulls.pull_partials import partial_id
-from app.pulls.pull_runner import QUESTIONS_AT_ONCE, PullRunner
+from app.pulls.pull_requests import QUESTIONS_AT_ONCE
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Source, SourceFile
 from app.pulls.sources.hub import HubSource
@@ -24,7 +23,9 @@ from app.store.actor import Actor
 from app.store.incoming.partials import PartialRecord
 from app.store.policy import Policy
 from app.store.store import Store
+from tests.support.held_jobs import create_pull
 from tests.support.hub import Fault, Hub, running_hub
+from tests.support.own_pulls import PullService
 from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
@@ -59,40 +60,30 @@ class SilentHub(HubSource):
         return []
 
 
-def pull_runner(
+def pull_service(
     store: Store, *sources: Source, hub: Hub | None = None, limits: PullLimits = LIMITS, more_urls: tuple[str, ...] = ()
-) -> PullRunner:
-    """Return a runner of pulls from `sources` and from the URLs of `hub`."""
-
-    async def on_published(_: object) -> None:
-        """Do nothing with a published model."""
-
-    return PullRunner(
-        store,
-        build_jobs(store),
-        [*sources, UrlSource(HttpClient(0), (*more_urls, *((hub.cdn_url,) if hub else ())))],
-        limits,
-        at_once=2,
-        on_published=on_published,
-        on_event=lambda *_: None,
-    )
+) -> PullService:
+    """Return the parts of a service that pulls from `sources` and from the URLs of `hub`."""
+    urls = UrlSource(HttpClient(0), (*more_urls, *((hub.cdn_url,) if hub else ())))
+    return PullService(store, build_jobs(store), [*sources, urls], limits, at_once=2)
 
 
 @asynccontextmanager
-async def running(pulling: PullRunner) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a runner's pulls inside a `with` block."""
-    task = asyncio.create_task(pulling.run())
+async def running(pulling: PullService) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a service's pulls inside a `with` block."""
+    task = asyncio.create_task(pulling.runner.run())
     try:
         yield task
     finally:
-        pulling.stop()
+        pulling.runner.stop()
         await asyncio.wait({task})
+        await pulling.requests.close()
 
 
 async def test_a_silent_hub_delays_no_other_requests(store: Store) -> None:
     """While many requests wait for a silent hub, the shared threads are free for other work."""
     hub = SilentHub()
-    pulling = pull_runner(store, hub)
+    pulling = pull_service(store, hub)
     requests = [PullRequest(repository="org/repo", file=f"{number}.bin") for number in range(MANY)]
     asking = [asyncio.create_task(pulling.ask_for(request, ME)) for request in requests]
     try:
@@ -104,15 +95,15 @@ async def test_a_silent_hub_delays_no_other_requests(store: Store) -> None:
     finally:
         hub.answered.set()
         await asyncio.wait(asking)
-    await pulling.close()
+    await pulling.requests.close()
 
 
 async def test_a_job_of_a_newer_service_is_left_alone(store: Store) -> None:
     """A pull with a field that this service does not know stays queued, and other pulls still run."""
     with running_hub() as hub:
         known = PullRequest(url=hub.put("/a.bin", b"model"))
-        newer = build_jobs(store).create(PULL, known.to_record() | {"name": "b.bin", "novelty": 1}, ME)
-        pulling = pull_runner(store, hub=hub)
+        newer = create_pull(build_jobs(store), known.to_record() | {"name": "b.bin", "novelty": 1})
+        pulling = pull_service(store, hub=hub)
 
         async with running(pulling) as task:
             job, is_new = await pulling.ask_for(known, ME)
@@ -128,7 +119,7 @@ async def test_a_pull_that_fails_early_removes_its_partial_file(store: Store) ->
     """A resumed pull whose file is gone at the source fails and removes its partial file."""
     with running_hub() as hub:
         request = PullRequest(url=f"{hub.cdn_url}/gone.bin")
-        job = build_jobs(store).create(PULL, request.to_record(), ME)
+        job = create_pull(build_jobs(store), request.to_record())
         before = PartialRecord(
             id=partial_id(job.id, "gone.bin"),
             name="gone.bin",
@@ -140,7 +131,7 @@ async def test_a_pull_that_fails_early_removes_its_partial_file(store: Store) ->
             extra={"job_id": job.id},
         )
         store.incoming.begin(keep=before).release()
-        pulling = pull_runner(store, hub=hub)
+        pulling = pull_service(store, hub=hub)
 
         async with running(pulling):
             await eventually_async(lambda: build_jobs(store).get(job.id).state == "failed")
@@ -155,11 +146,11 @@ async def test_bad_sources_take_no_slots_from_good_ones(store: Store, bad: Fault
     limits = PullLimits(retries=50, pause_seconds=30, partial_retention=timedelta(days=1), idle_seconds=idle_seconds)
     with running_hub() as bad_hub, running_hub() as hub:
         bad_hub.faults.extend([bad] * 1000)
-        pulling = pull_runner(store, hub=hub, limits=limits, more_urls=(bad_hub.cdn_url,))
+        pulling = pull_service(store, hub=hub, limits=limits, more_urls=(bad_hub.cdn_url,))
         jobs = build_jobs(store)
         for number in range(6):
             request = PullRequest(url=bad_hub.put(f"/bad{number}.bin", b"x" * 2000))
-            jobs.create(PULL, request.to_record(), ME)
+            create_pull(jobs, request.to_record())
         async with running(pulling):
             await eventually_async(lambda: len(bad_hub.seen) >= 2)
             good = [
