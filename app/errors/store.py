@@ -177,11 +177,11 @@ class IdempotencyKeyReused(StoreError):
 
 
 class TooManyUnits(StoreError):
-    """The caller has as many unfinished files and texts in its jobs as one API key may have."""
+    """The caller has as many unfinished files, texts and pulls in its jobs as one API key may have."""
 
     def __init__(self, waiting: int, limit: int) -> None:
         super().__init__(
-            f"The jobs of this API key have {waiting} files and texts that are not done, and may have {limit} with "
+            f"The jobs of this API key have {waiting} files, texts and pulls that are not done, and may have {limit} with "
             "those that were sent now (OCR_MAX_WAITING_UNITS). Try again when some are done, or send fewer."
         )
         self.waiting = waiting

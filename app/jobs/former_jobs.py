@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app.errors import JobAbandoned, LookupStale, ModelInUse, ModelLocked
@@ -36,6 +36,8 @@ from app.store.volume.renames import rename_path
 
 LOCK_SECONDS = 0.2
 """How long to wait for a job's lock, in seconds. A process of a former version holds it until the job ends."""
+LEFT_AFTER = timedelta(seconds=10)
+"""How old the record of a pull is that no service of a former version takes any more. It takes one within a second."""
 CANCEL_SUFFIX, RESULT_SUFFIX = ".cancel", ".result"
 
 
@@ -53,7 +55,7 @@ class FormerJobs:
     def settle(self, job_id: str) -> None:
         """End an unfinished job that no process runs, or make it a job of one unit, which any service can work on.
 
-        Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        A pull whose record was written just now is left alone: it may wait for a service of a former version. Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
         with (
             explaining_refusals(),
@@ -66,7 +68,8 @@ class FormerJobs:
             if os.path.lexists(self._beside(job_id, CANCEL_SUFFIX)):
                 self._end(job, JobState.CANCELLED)
             elif job.kind in self._continued:
-                self._make_units(job)
+                if datetime.now(UTC) - job.updated_at >= LEFT_AFTER:
+                    self._make_units(job)
             else:
                 error = JobAbandoned(job.kind, job.owner)
                 self._end(job, JobState.FAILED, Failure(type(error).__name__, str(error)))

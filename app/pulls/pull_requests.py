@@ -1,11 +1,12 @@
 """The pulls that clients request: checks them, asks their source, and finds or creates their jobs."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from app.errors import SourceUnavailable
+from app.errors import QueueUnavailable, SourceUnavailable
 from app.jobs.folder import Jobs
 from app.jobs.idempotency import RequestKey
 from app.jobs.records import Job
@@ -69,8 +70,8 @@ class PullRequests:
         """Return the unfinished pull with an equal request, or else a new pull; and whether the pull is new.
 
         `webhook` is the URL that is told the end of the pull. A `key` that was sent before gets its job. Raises what
-        `check` raises, InvalidModelName, PullConflict, IdempotencyKeyReused, TooManyUnits, StoreUnavailable,
-        StoreReadOnly, StoreFull.
+        `check` raises, InvalidModelName, PullConflict, IdempotencyKeyReused, TooManyUnits, QueueUnavailable,
+        StoreUnavailable, StoreReadOnly, StoreFull.
         """
         if key and (earlier := await self._in_thread(self._jobs.units.keys.job_of, actor, key, self._jobs.get)):
             return earlier, False
@@ -81,9 +82,11 @@ class PullRequests:
                 return unfinished, False
         else:
             await self.check(request)
+        await self._queue.check()
         job, is_new = await self._in_thread(self._pull_jobs.find_or_create, request, actor, webhook, key)
         if is_new:
-            await self._queue.add(job)
+            with contextlib.suppress(QueueUnavailable):  # the queue takes the job from the folder when it is back
+                await self._queue.add(job)
         return job, is_new
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:

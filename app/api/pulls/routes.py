@@ -114,6 +114,7 @@ router = APIRouter(tags=["pulls"], route_class=GuardedRoute)
         errors.PullConflict,
         errors.IdempotencyKeyReused,
         errors.TooManyUnits,
+        errors.QueueUnavailable,
         errors.InvalidModelName,
         errors.NotAModel,
         errors.ModelProtected,

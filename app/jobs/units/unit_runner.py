@@ -113,7 +113,8 @@ class UnitRunner:
         with CancelScope(shield=True):
             claim = await to_thread.run_sync(self._claims.claim, job, self._understands)
         if claim:
-            lane = Lane(1, lambda: lane.serve())  # of its own, since `run` does not serve the others
+            # A lane of its own, since `run` does not serve the others. It does not exist yet in its own call.
+            lane = Lane(1, lambda: lane.serve())  # noqa: PLW0108
             await self._run_one(claim, lane.take())
 
     async def _claim_some(self, tasks: TaskGroup) -> None:
