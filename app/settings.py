@@ -238,7 +238,7 @@ class Settings(BaseSettings):
     jobs_url_file: Path | None = None
     """A file that contains this URL, instead of OCR_JOBS_URL."""
     max_waiting_units: Annotated[int, Field(ge=1)] = 20_000
-    """The most unfinished files, texts and pulls in the jobs of one API key, or without keys of all callers; else 429."""
+    """The most unfinished files, texts and pulls of one API key, or without keys of all callers; else 429."""
     image_download_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=1)
     """How long an image that a request gives by its URL may take to download; after that it has the problem 502."""
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)

@@ -181,8 +181,8 @@ class TooManyUnits(StoreError):
 
     def __init__(self, waiting: int, limit: int) -> None:
         super().__init__(
-            f"The jobs of this API key have {waiting} files, texts and pulls that are not done, and may have {limit} with "
-            "those that were sent now (OCR_MAX_WAITING_UNITS). Try again when some are done, or send fewer."
+            f"The jobs of this API key have {waiting} files, texts and pulls that are not done, and may have {limit} "
+            "with those sent now (OCR_MAX_WAITING_UNITS). Try again when some are done, or send fewer."
         )
         self.waiting = waiting
         self.limit = limit

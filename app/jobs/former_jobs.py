@@ -55,7 +55,8 @@ class FormerJobs:
     def settle(self, job_id: str) -> None:
         """End an unfinished job that no process runs, or make it a job of one unit, which any service can work on.
 
-        A pull whose record was written just now is left alone: it may wait for a service of a former version. Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        A pull whose record was written just now is left alone: it may wait for a service of a former version. Raises
+        StoreUnavailable, StoreReadOnly, StoreFull.
         """
         with (
             explaining_refusals(),

@@ -71,10 +71,10 @@ class IdempotencyKeys:
         except (ModelLocked, ModelInUse) as exc:
             raise StoreUnavailable("another request with this Idempotency-Key is still running") from exc
 
-    def job_of(self, actor: Actor, key: RequestKey, get: Callable[[str], Job]) -> Job | None:
+    def job_of(self, actor: Actor, key: str, fingerprint: str, get: Callable[[str], Job]) -> Job | None:
         """Return the job that a caller's key has created; None if it has created none. Raises what `held` raises."""
-        with self.held(actor, key.text) as held:
-            return held.job_of(key.fingerprint, get)
+        with self.held(actor, key) as held:
+            return held.job_of(fingerprint, get)
 
     def is_needed(self, record: Path, exists: Callable[[str], bool]) -> bool:
         """Return False if a key's record names no job and no upload that exists."""

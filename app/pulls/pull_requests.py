@@ -73,8 +73,10 @@ class PullRequests:
         `check` raises, InvalidModelName, PullConflict, IdempotencyKeyReused, TooManyUnits, QueueUnavailable,
         StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        if key and (earlier := await self._in_thread(self._jobs.units.keys.job_of, actor, key, self._jobs.get)):
-            return earlier, False
+        if key:
+            job_of, get = self._jobs.units.keys.job_of, self._jobs.get
+            if earlier := await self._in_thread(job_of, actor, key.text, key.fingerprint, get):
+                return earlier, False
         if not request.files:
             parts_of(request.target)
         if unfinished := await self._in_thread(self._pull_jobs.find_unfinished, request, webhook):

@@ -28,6 +28,7 @@ from app.store.incoming.publish_conditions import Conditions
 from app.store.incoming.staged_file import StagedFile
 from app.store.locks.leases import Lease
 from app.store.policy import Policy
+from app.store.records.forms import RecordDamaged
 from app.store.store import Store
 from app.store.volume.filesystem import FileSystem
 from tests.support.held_jobs import create_pull
@@ -207,7 +208,10 @@ class Service:
 
     def take_job(self, job_id: str) -> bool:
         """Take a job and return True; False if it is held or finished."""
-        held = self._jobs.units.claims.claim(self._jobs.get(job_id))
+        try:
+            held = self._jobs.units.claims.claim(self._jobs.get(job_id))
+        except RecordDamaged:  # a file that another service has made is not seen yet; the order of units goes on, too
+            return False
         if held:
             self._held_jobs[job_id] = held
             self._held.callback(held.release)
