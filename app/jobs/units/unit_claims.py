@@ -149,10 +149,11 @@ class UnitClaims:
 
     def is_ended(self, claim: Claim) -> bool:
         """Return True if the job has ended, whichever service has ended it, such as by a cancellation."""
-        with claim.known.using, contextlib.suppress(OSError, RecordDamaged):
+        with claim.known.using, contextlib.suppress(StoreError, OSError, RecordDamaged):
             try:
                 claim.known.refresh()
             except JobNotFound:
+                self._jobs.volume.check()  # while the folder is away, no job is there
                 return True
             return claim.known.log.end is not None
         return False  # the end of the work shows what is wrong with the folder
