@@ -327,7 +327,8 @@ def _new_record(request: Request, actor: str, retention: timedelta) -> PartialRe
         file = {"sha256": metadata.sha256, "metadata": metadata.text, "file_name": metadata.name}
         return PartialRecord(upload_id, upload_id, FILE_KIND, actor, size_bytes, now, retention, file)
     name = metadata.name or ""
-    conditions = {field: tags and sorted(tags) for field, tags in asdict(conditions_of(request)).items()}
+    asked = asdict(conditions_of(request))
+    conditions = {field: None if tags is None else sorted(tags) for field, tags in asked.items()}
     extra = conditions | {"sha256": metadata.sha256, "metadata": metadata.text}
     return PartialRecord(upload_id, name, UPLOAD_KIND, actor, size_bytes, now, retention, extra)
 
