@@ -18,16 +18,6 @@ from tests.support.processes import python
 from tests.support.unit_works import create, finish_one
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_on(tmp_path / "models")
-
-
-@pytest.fixture
-def jobs(store: Store) -> Jobs:
-    return build_jobs(store)
-
-
 def test_a_record_has_the_request_and_the_progress(jobs: Jobs) -> None:
     """A pull's record has its request, and the state, phase, progress and result that its service wrote last."""
     job = create_pull(jobs, {"page": 1})

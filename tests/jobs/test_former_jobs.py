@@ -20,16 +20,6 @@ OLD = "2026-11-21T09:20:12.041523+00:00"
 REQUEST = {"url": "http://localhost/a.bin"}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_on(tmp_path / "models")
-
-
-@pytest.fixture
-def jobs(store: Store) -> Jobs:
-    return build_jobs(store)
-
-
 def former_pull(store: Store, jobs: Jobs, **changes: object) -> str:
     """Write a running pull of a former version, and return its id."""
     job = create_pull(jobs, REQUEST, webhook="https://receiver.example/")

@@ -2,7 +2,6 @@
 
 import os
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -11,19 +10,9 @@ from app.jobs.folder import Jobs
 from app.jobs.records import read_record
 from app.jobs.sweep import sweep_jobs
 from app.store.store import Store
-from tests.support.held_jobs import DAY, create_pull, files, finish_pull, former_record, store_on
+from tests.support.held_jobs import DAY, create_pull, files, finish_pull, former_record
 
 NOW = timedelta(0)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_on(tmp_path / "models")
-
-
-@pytest.fixture
-def jobs(store: Store) -> Jobs:
-    return build_jobs(store)
 
 
 def test_finished_jobs_are_removed_after_their_retention(store: Store, jobs: Jobs) -> None:

@@ -3,12 +3,10 @@
 import asyncio
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 
-from app.build import build_jobs
 from app.errors import QueueUnavailable
 from app.events import EventName
 from app.jobs.database import database_queue
@@ -18,7 +16,6 @@ from app.jobs.units.unit_claims import Claim
 from app.store.store import Store
 from tests.jobs.database.queues import Service, ended, running, serving
 from tests.support.deployed.postgres import Postgres, is_installed
-from tests.support.held_jobs import store_on
 from tests.support.unit_works import TestedWork, create, finish, log_lines, numbers_of
 from tests.support.waiting import eventually_async
 
@@ -41,16 +38,6 @@ def url(server: Postgres) -> Iterator[str]:
     yield server.new_database()
     if not server.is_running:
         server.start()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_on(tmp_path / "models")
-
-
-@pytest.fixture
-def jobs(store: Store) -> Jobs:
-    return build_jobs(store)
 
 
 class Paused:

@@ -6,7 +6,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from app.build import build_jobs
 from app.jobs.folder import Jobs
 from app.jobs.records import JobState, Priority
 from app.jobs.units import unit_runner
@@ -23,16 +22,6 @@ from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 ROWS = "SELECT schemaname || '.procrastinate_jobs' FROM pg_tables WHERE tablename = 'procrastinate_jobs'"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_on(tmp_path / "models")
-
-
-@pytest.fixture
-def jobs(store: Store) -> Jobs:
-    return build_jobs(store)
 
 
 def rows(server: Postgres, database: str) -> int:

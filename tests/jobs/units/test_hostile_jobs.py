@@ -37,11 +37,6 @@ CONTENTS = (
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_on(tmp_path / "models")
-
-
-@pytest.fixture
 def outside(tmp_path: Path) -> Path:
     """A folder with files of the names that a job's folder has."""
     folder = tmp_path / "outside"

@@ -2,11 +2,9 @@
 
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from app.build import build_jobs
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, Priority
 from app.jobs.units.kinds import UnitKind
@@ -15,18 +13,7 @@ from app.jobs.units.records import Task, Unit
 from app.jobs.units.unit_order import UnitOrder
 from app.store.actor import Actor
 from app.store.store import Store
-from tests.support.held_jobs import store_on
 from tests.support.unit_works import create, finish
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_on(tmp_path / "models")
-
-
-@pytest.fixture
-def jobs(store: Store) -> Jobs:
-    return build_jobs(store)
 
 
 def texts_job(jobs: Jobs, key: str, count: int, priority: Priority = Priority.NORMAL) -> Job:

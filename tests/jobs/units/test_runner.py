@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -36,16 +35,6 @@ from tests.support.unit_works import (
 from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_on(tmp_path / "models")
-
-
-@pytest.fixture
-def jobs(store: Store) -> Jobs:
-    return build_jobs(store)
 
 
 @asynccontextmanager

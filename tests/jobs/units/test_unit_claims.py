@@ -31,16 +31,6 @@ from tests.support.unit_works import (
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_on(tmp_path / "models")
-
-
-@pytest.fixture
-def jobs(store: Store) -> Jobs:
-    return build_jobs(store)
-
-
 def another(store: Store) -> Jobs:
     """Return the jobs of another service on the folder."""
     return build_jobs(store_on(store.root))
