@@ -88,9 +88,17 @@ ENGINE = "tests.support.engines:Reads"
 EXPECTED = {"200", "401", "403", "404"}
 """The statuses that the test must observe. The others need a broken folder, a conflict, a foreign host or luck."""
 
-NOT_CAUSED = {("POST /pulls", "200"), ("POST /ocr", "404"), ("POST /ocr/jobs", "404"), ("POST /ai/table", "404")}
-"""Answers that the test cannot cause: the 200 needs a pull that is still running, and the 404s an image's URL that is
-allowed and leads to no file, as tests/api/ocr/test_images_by_url.py has it."""
+NOT_CAUSED = {
+    ("POST /pulls", "200"),
+    ("GET /uploads/{upload_id}", "200"),
+    ("HEAD /uploads/{upload_id}", "200"),
+    ("POST /ocr", "404"),
+    ("POST /ocr/jobs", "404"),
+    ("POST /ai/table", "404"),
+}
+"""Answers that the test cannot cause for certain: the 200s need a pull that is still running, and an upload that is not
+deleted yet, as tests/api/uploads/test_uploads.py has it; the 404s need an image's URL that is allowed and leads to no
+file, as tests/api/ocr/test_images_by_url.py has it."""
 
 Answers = set[tuple[str, str]]
 """Pairs of an operation, such as 'GET /models', and a status."""

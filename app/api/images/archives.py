@@ -5,6 +5,7 @@ standard `zipfile` reads the directory of an archive at once, so the directory i
 """
 
 import contextlib
+import errno
 import io
 import os
 import struct
@@ -26,8 +27,23 @@ MAX_RATIO = 100
 """How many times the bytes of an archive its files may have, beside one file of the largest size. Images have less."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The methods of compression that are read. The others take more memory, and hardly any program uses them."""
-BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError, NotImplementedError, RuntimeError)
+BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    struct.error,
+    ValueError,
+    IndexError,
+    NotImplementedError,
+    RuntimeError,
+)
 """What `zipfile` raises for a broken archive."""
+
+
+END_BYTES = 22
+"""The bytes of the record at the end of an archive, without the archive's comment."""
+MANY = 0xFFFF
+"""The number of members in that record if there are more, which another record then states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,8 @@ class Archive:
         self._name = name
         self._limits = limits
         self._rest = most_bytes
-        members = [each for each in opened.infolist() if not each.is_dir()]
+        # Not `is_dir`, which fails for an empty name.
+        members = [each for each in opened.infolist() if not each.filename.endswith("/")]
         self.is_document = is_document(each.filename for each in members)
         """True for an Office document, an e-book or a program, which is one file and no collection of files."""
         self.members = [each for each in members if not is_hidden(each.filename)]
@@ -138,9 +155,24 @@ def open_archive(path: Path, name: str | None, limits: ArchiveLimits) -> Iterato
             opened = stack.enter_context(zipfile.ZipFile(file))
         except BROKEN as exc:
             raise DamagedArchive from exc
+        except OSError as exc:
+            if exc.errno != errno.EINVAL:  # the archive names a place before the file's beginning
+                raise
+            raise DamagedArchive from exc
         except _TooMuch as exc:
             raise UnsupportedArchive(name, str(exc)) from exc
+        members = opened.infolist()
+        if _stated_members(path, opened) not in {len(members), MANY} or any(each.header_offset < 0 for each in members):
+            raise DamagedArchive  # otherwise files after a damaged entry of the directory would be lost silently
         yield Archive(opened, name, limits, MAX_RATIO * path.stat().st_size + limits.max_file_bytes)
+
+
+def _stated_members(path: Path, opened: zipfile.ZipFile) -> int:
+    """Return how many members the end record of an archive states; MANY if it is elsewhere, or not there."""
+    with path.open("rb") as file:
+        file.seek(-END_BYTES - len(opened.comment), os.SEEK_END)
+        end = file.read(END_BYTES)
+    return int.from_bytes(end[10:12], "little") if end.startswith(b"PK\5\6") else MANY
 
 
 def name_of(member: zipfile.ZipInfo) -> str:

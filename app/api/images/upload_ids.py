@@ -12,8 +12,8 @@ def upload_ids(given: object) -> tuple[str, ...]:
     found = [each.strip() for each in given.split(",")] if isinstance(given, str) else given
     if not isinstance(found, list) or not 0 < len(found) <= MAX_UPLOADS:
         raise _refusal(f"must be 1 to {MAX_UPLOADS} ids of uploads; put more files in ZIP archives")
-    if not all(isinstance(each, str) and each for each in found):
-        raise _refusal("the id of an upload is text")
+    if not all(isinstance(each, str) and each and each.isprintable() for each in found):
+        raise _refusal("the id of an upload is printable text, the end of its Location")
     if len(set(found)) < len(found):
         raise _refusal("an upload is named twice")
     return tuple(found)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -165,12 +166,13 @@ def connection_info(url: str, schema: str) -> str:
 
 
 def is_url(url: str) -> bool:
-    """Return True if libpq can read a URL."""
+    """Return True if libpq can read a URL, and finds no part of a password in its host."""
     try:
-        connection_info(url, "")
+        given = conninfo_to_dict(url)
     except Error:
         return False
-    return True
+    # libpq takes what follows the first @ of `user:pass@word@host` for the host, and names it in its messages.
+    return "@" not in str(given.get("host", "")) and re.fullmatch(r"[\d,]*", str(given.get("port", ""))) is not None
 
 
 async def rows_of(

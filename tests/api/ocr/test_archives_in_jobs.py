@@ -39,7 +39,7 @@ def archive(members: Members, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as opened:
         for name, content in members.items():
-            opened.writestr(name, content)
+            opened.writestr(zipfile.ZipInfo(name), content, method)  # a name alone could not be empty
     return file.getvalue()
 
 
@@ -170,6 +170,32 @@ def test_what_is_no_archive_of_files_is_one_file(service: RunningService) -> Non
 
     assert [name for name, _ in found] == ["torn.zip", "letter.docx", "inner.zip", "last.png"]
     assert (found[0][1], found[3][1]) == ("image-unreadable", "last")
+
+
+def damaged_directory(at: int, value: bytes) -> bytes:
+    """Return an archive of three files with bytes of its first directory entry (`at` from 0) or its end changed."""
+    data = bytearray(archive({"a.png": b"read a", "b.png": b"read b", "c.png": b"read c"}))
+    place = data.index(b"PK\1\2") + at if at >= 0 else len(data) + at
+    data[place : place + len(value)] = value
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [damaged_directory(32, b"\xff"), damaged_directory(-6, b"\xff\xff\xff\x7f"), damaged_directory(-12, b"\2")],
+    ids=["long comment", "offset before the file", "another count"],
+)
+def test_an_archive_with_a_damaged_directory_is_one_unreadable_file(service: RunningService, data: bytes) -> None:
+    """Its files are not known for certain, so none is lost silently; the folder of the models is not at fault."""
+    answer = post(service, ("torn.zip", data), ("last.png", b"read last")).raise_for_status()
+
+    assert results_of(service, answer.headers["location"]) == [("torn.zip", "image-unreadable"), ("last.png", "last")]
+
+
+def test_a_file_without_a_name_is_read(service: RunningService) -> None:
+    answer = post(service, ("a.zip", archive({"": b"read a"})), ("last.png", b"read last")).raise_for_status()
+
+    assert [text for _, text in results_of(service, answer.headers["location"])] == ["a", "last"]
 
 
 @pytest.mark.parametrize(

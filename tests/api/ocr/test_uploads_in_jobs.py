@@ -167,6 +167,7 @@ def test_what_cannot_be_used(service: RunningService) -> None:
         {"uploads": []},
         {"uploads": ["a", "a"]},
         {"uploads": [1]},
+        {"uploads": ["a\0b"]},
         {"uploads": ["a"], "urls": ["b"]},
     ]
     for members in wrong:

@@ -31,7 +31,16 @@ def test_the_url_may_be_in_a_file(tmp_path: Path) -> None:
     assert isinstance(queue(tmp_path), UnitOrder)
 
 
-@pytest.mark.parametrize("url", ["mysql://me:sesame@host/jobs", "postgresql://me:sesame@host/jobs?no=sesame", "sesame"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://me:sesame@host/jobs",
+        "postgresql://me:sesame@host/jobs?no=sesame",
+        "postgresql://me:open@sesame@host/jobs",
+        "postgresql://me:sesame/open@host/jobs",
+        "sesame",
+    ],
+)
 def test_a_wrong_url_is_refused_without_showing_it(tmp_path: Path, url: str) -> None:
     with pytest.raises(SettingsError, match="OCR_JOBS_URL") as refused:
         queue(tmp_path, jobs_url=url)
