@@ -47,6 +47,11 @@ def folder_of(store: Store, job: Job) -> JobFolder:
     return JobFolder(store.volume.jobs_dir, job.id)
 
 
+def results_file(jobs: Jobs, folder: Path) -> Path:
+    """Return the file to which a service writes its results of a job, by the job's folder."""
+    return folder / f"results.{jobs.units.claims.writer}.jsonl"
+
+
 def finish(jobs: Jobs, claim: Claim) -> Job:
     """Complete a claimed unit with its own text, and release it."""
     try:
@@ -81,7 +86,7 @@ def numbers_of(jobs: Jobs, job: Job) -> list[int]:
 def log_lines(store: Store, job: Job) -> list[str]:
     """Return what the entries of a job's log say."""
     path: Path = folder_of(store, job).log
-    return [json.loads(line)["event"] for line in path.read_text().splitlines()]
+    return [json.loads(line)["event"] for line in path.read_text().splitlines() if line]
 
 
 class TestedWork(UnitWork):

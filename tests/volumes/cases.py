@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.volumes import accounting, exact, scenarios
+from tests.volumes import accounting, exact, job_units, scenarios
 from tests.volumes.asking import Result
 from tests.volumes.mounting import LOCKS_REACH, Mounts
 from tests.volumes.services import Services, two_services
@@ -73,6 +73,8 @@ CASES: dict[str, Callable[[Services, Column], Result]] = {
     "protection": lambda on, column: scenarios.protection_is_seen_at_once(on.pair, rounds=column.scale.rounds // 2),
     "restores": lambda on, column: scenarios.one_restore_wins(on.pair, rounds=column.scale.rounds),
     "pull": lambda on, _: scenarios.pull_is_taken_over(on.pair, on.hub.cdn_url, on.kill_a),
+    "units": lambda on, _: job_units.units_have_one_result(on.pair),
+    "killed": lambda on, _: job_units.job_outlives_its_service(on.pair, on.kill_a),
     "journal": lambda on, column: scenarios.journal_is_whole(on.pair, changes=column.scale.changes),
     "trashed": lambda on, _: exact.deleted_stay_in_the_trash(on.pair),
     "restored": lambda on, _: exact.restored_stay(on.pair),

@@ -12,11 +12,12 @@ from typing import Any
 
 from tests.support.crash.labelled_hub import LabelledHub
 from tests.support.hub import Hub
-from tests.support.service import ECHO, ROOT, RunningService
+from tests.support.service import ROOT, RunningService
 from tests.support.waiting import eventually
 from tests.volumes.asking import Pair, RefusedAsUnsafe, ask, succeed
 from tests.volumes.mounting import Mounts
 
+READS = "tests.support.engines:Reads"
 UNSAFE_SECONDS = float(os.environ.get("TEST_UNSAFE_SECONDS", "15"))
 """How long two services may take to find that locks of one do not reach the other."""
 
@@ -51,7 +52,7 @@ class Services:
 @contextmanager
 def two_services(work: Path, mounts: Mounts, *, locks_reach: bool = True, **settings: object) -> Iterator[Services]:
     """Start both services, and wait until they know whether they may change the folder."""
-    about: dict[str, Any] = {"engine_class": ECHO, "max_uploads": 64, "log_format": "json"} | settings
+    about: dict[str, Any] = {"engine_class": READS, "max_uploads": 64, "log_format": "json"} | settings
     with LabelledHub() as hub:
         about["pull_allowed_urls"] = hub.cdn_url
         with (

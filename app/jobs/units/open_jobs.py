@@ -1,7 +1,9 @@
 """What this process remembers of the jobs of units, and how a job's log and record are written under its lock."""
 
 import json
+import secrets
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from app.jobs.units.records import Entry, EntryKind, JobFolder
 from app.store import Store, explaining_refusals
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import read_regular
+from app.store.volume.server_lookups import FRESH_SECONDS, LOOKUP_PAUSE_SECONDS
 
 LOCK_SECONDS = 10.0
 """How long to wait for a job's lock, in seconds. Each holder holds it for milliseconds, on a slow volume for longer."""
@@ -44,14 +47,30 @@ class OpenJob:
     offsets: list[int] | None = None
     """Where each unit's line begins in `units.jsonl`; None until the file was read."""
 
-    def refresh(self) -> None:
+    has_waited_for_end: bool = False
+    """True if the log did not show the end of the job in time, although its record did."""
+
+    def refresh(self, *, asks_server: bool = False) -> None:
         """Read what was appended to the log. Raises JobNotFound if the job was removed, RecordDamaged and OSError."""
         self.folder.check()
-        self.log.refresh()
+        self.log.refresh(asks_server=asks_server)
         if self.first_open and self.first_open - 1 not in self.log.done:  # another program has shortened the log
             self.first_open = 0
         if not self.log.size and not self.folder.path.is_dir():
             raise JobNotFound(self.job.id)
+
+    def refresh_to_end(self) -> None:
+        """Read the log of a job whose record shows its end. Raises what `refresh` raises.
+
+        This machine may see an older state of the log. It tries again for FRESH_SECONDS, once for each job.
+        """
+        deadline = time.monotonic() + FRESH_SECONDS
+        while True:
+            self.refresh()
+            if self.log.end is not None or self.has_waited_for_end:
+                return
+            self.has_waited_for_end = time.monotonic() >= deadline
+            time.sleep(LOOKUP_PAUSE_SECONDS)
 
 
 class OpenJobs:
@@ -60,6 +79,8 @@ class OpenJobs:
     def __init__(self, store: Store, on_event: OnEvent) -> None:
         self.volume = store.volume
         self.locks = store.locks
+        self.writer = secrets.token_hex(8)
+        """Names the files of results to which only this process writes, so that it knows where each one ends."""
         self._on_event = on_event
         self._known = OrderedDict[str, OpenJob]()
         self._opening = threading.Lock()
@@ -70,7 +91,8 @@ class OpenJobs:
             found = self._known.get(job.id)
             if found is None:
                 folder = JobFolder(self.volume.jobs_dir, job.id)
-                found = self._known[job.id] = OpenJob(job, folder, JobLog(folder.log, job.units or 0))
+                log = JobLog(folder.log, job.units or 0, is_shared=self.volume.is_shared)
+                found = self._known[job.id] = OpenJob(job, folder, log)
                 self._forget_unused(job.id)
             self._known.move_to_end(job.id)
             return found
@@ -100,7 +122,7 @@ class OpenJobs:
         with known.using, explaining_refusals():
             try:
                 with self.locks.exclusive(lock_name(job.id), seconds=LOCK_SECONDS):
-                    known.refresh()
+                    known.refresh(asks_server=self.volume.is_shared)
                     yield known
             except (ModelLocked, ModelInUse) as exc:
                 raise StoreUnavailable(f"the job {job.id} is locked by another process") from exc
@@ -122,7 +144,7 @@ class OpenJobs:
         else:
             job = replace(job, state=log.end, finished_at=log.ended_at)
             if log.end is JobState.SUCCEEDED:
-                job = replace(job, phase=DONE, result=_result(known))
+                job = replace(job, phase=DONE, result=self._result(known))
             elif log.end is JobState.FAILED:
                 job = replace(job, failure=_first_failure(log))
         known.job = write_record(self.volume.jobs_dir, job, is_lasting=log.end is not None)
@@ -134,11 +156,24 @@ class OpenJobs:
         if log.end is None:
             has_success = len(log.failures) < len(log.done)
             state = state or (JobState.SUCCEEDED if has_success else JobState.FAILED)
-            log.append(entry(EntryKind.END, state=state), is_lasting=True)
-            self._report_end(known)
+            end = entry(EntryKind.END, state=state)
+            log.append(end, is_lasting=True)
+            if log.ended_at == end.at:  # no other service has ended the job before
+                self._report_end(known)
         job = self.show(known)
         known.folder.remove_inputs()
         return job
+
+    def _result(self, known: OpenJob) -> dict[str, Any]:
+        """Return the result of a job that succeeded. Raises RecordDamaged and OSError."""
+        log = known.log
+        if not known.job.is_one_unit:
+            return {"failed_count": len(log.failures)}
+        try:
+            result = json.loads(known.folder.read_result(log.results[0], is_shared=self.volume.is_shared))
+        except (ValueError, IndexError) as exc:
+            raise RecordDamaged("its result cannot be read") from exc
+        return result if isinstance(result, dict) else {}
 
     def _report_end(self, known: OpenJob) -> None:
         log, job = known.log, known.job
@@ -168,18 +203,6 @@ def entry(event: EntryKind, **fields: Any) -> Entry:  # noqa: ANN401 - the field
 def lock_name(job_id: str, unit: int | None = None) -> str:
     """Return the name of the lock of a job, or of one of its units. It begins with `/`, so no model can have it."""
     return f"/jobs/{job_id}" if unit is None else f"/jobs/{job_id}/{unit}"
-
-
-def _result(known: OpenJob) -> dict[str, Any]:
-    """Return the result of a job that succeeded. Raises RecordDamaged and OSError."""
-    log = known.log
-    if not known.job.is_one_unit:
-        return {"failed_count": len(log.failures)}
-    try:
-        result = json.loads(known.folder.read_result(log.results[0]))
-    except (ValueError, IndexError) as exc:
-        raise RecordDamaged("its result cannot be read") from exc
-    return result if isinstance(result, dict) else {}
 
 
 def _first_failure(log: JobLog) -> Failure | None:

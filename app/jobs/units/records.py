@@ -1,16 +1,22 @@
 """The records of a job of units: what its units are, and the log of what was done with them."""
 
 import contextlib
+import errno
 import json
 import os
+import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from app.jobs.records import RECORD_NAME, Failure, JobState, record_of_units
 from app.store.records.forms import HeaderText, JsonObject, RecordDamaged, RecordForm, Size, Time, Word
 from app.store.records.reader import open_regular
+from app.store.volume.server_lookups import FRESH_SECONDS, LOOKUP_PAUSE_SECONDS
 
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 """The permissions of a job's files: its units and results are the callers' documents, and units may have passwords."""
@@ -20,8 +26,8 @@ MAX_UNIT_BYTES = 16 << 20
 """The longest line of `units.jsonl`, in bytes: a text, and the escapes of JSON."""
 MAX_UNITS_BYTES = 4 << 30
 """The longest `units.jsonl` that is read, in bytes."""
-MAX_ENTRY_BYTES = 1 << 14
-"""The longest line of the log, in bytes."""
+MAX_ENTRY_BYTES = 1 << 15
+"""The longest line of the log, in bytes: a failure's message, whose characters may take twelve bytes each."""
 MAX_RESULT_BYTES = 256 << 20
 """The longest result that is read, in bytes."""
 MAX_DETAIL_CHARS = 2000
@@ -54,9 +60,13 @@ class EntryKind(StrEnum):
     GIVEN_BACK = "given_back"
     """A service has stopped its work on a unit without a result, for another service to do it."""
     RESULT = "result"
-    """The unit has its result, a part of `results.jsonl`."""
+    """The unit has its result, a part of a file of results. A second result of a unit is ignored."""
     END = "end"
-    """The job has ended. Nothing follows this entry."""
+    """The job has ended. Entries after this one are ignored."""
+
+
+Writer = Annotated[str, Field(pattern=r"^[0-9a-f]{16}\z")]
+"""The token of a process that writes results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +79,11 @@ class Entry:
     unit: Size | None = None
     """The unit's number, counted from 0."""
     offset: Size | None = None
-    """Where the unit's result begins in `results.jsonl`, in bytes."""
+    """Where the unit's result begins in the file of results, in bytes."""
     length: Size | None = None
     """How many bytes the result has."""
+    writer: Writer | None = None
+    """Which process has written the result: the result is in `results.<writer>.jsonl`. None for `results.jsonl`."""
     failure: Failure | None = None
     """Why the unit failed; None if it succeeded."""
     state: JobState | None = None
@@ -111,11 +123,14 @@ def failure_of(error: Exception) -> Failure:
 
 @dataclass(frozen=True, slots=True)
 class ResultPlace:
-    """Where a unit's result is in `results.jsonl`."""
+    """Where a unit's result is, in `results.<writer>.jsonl`."""
 
     unit: int
     offset: int
     length: int
+    writer: str | None
+    read_at: float
+    """When this process has read the place from the log, by the monotonic clock."""
 
 
 class JobFolder:
@@ -129,8 +144,6 @@ class JobFolder:
         """One line for each unit."""
         self.log = self.path / "log.jsonl"
         """What was done, in the order in which it was done. Only the holder of the job's lock appends to it."""
-        self.results = self.path / "results.jsonl"
-        """The results, a line each. The log has the place of each."""
         self.inputs = self.path / "in"
         """The files of the units that have no result yet."""
 
@@ -151,16 +164,34 @@ class JobFolder:
             finally:
                 os.close(folder)
 
-    def read_result(self, place: ResultPlace) -> bytes:
-        """Return a result as JSON. Raises RecordDamaged if it cannot be read, and OSError."""
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = open_regular(self.results)
+    def results_of(self, writer: str | None) -> Path:
+        """Return the path of the results of one process, a line each. No other process writes to this file."""
+        return self.path / (f"results.{writer}.jsonl" if writer else "results.jsonl")
+
+    def read_result(self, place: ResultPlace, *, is_shared: bool) -> bytes:
+        """Return a result as JSON. Raises RecordDamaged if it cannot be read, and OSError.
+
+        If another machine may have written the result (`is_shared`), this one may see an older state of the file. Then
+        it tries again until FRESH_SECONDS after it has read from the log where the result is.
+        """
+        while place.length <= MAX_RESULT_BYTES:
             try:
-                if place.length <= MAX_RESULT_BYTES:
-                    return os.pread(descriptor, place.length, place.offset)
-            finally:
-                os.close(descriptor)
-        raise RecordDamaged("it is missing or too large")
+                descriptor = open_regular(self.results_of(place.writer))
+                try:
+                    data = os.pread(descriptor, place.length, place.offset)
+                finally:
+                    os.close(descriptor)
+                if len(data) == place.length and data.endswith(b"\n"):
+                    return data
+            except FileNotFoundError:
+                pass
+            except OSError as exc:
+                if exc.errno != errno.ESTALE:
+                    raise
+            if not is_shared or time.monotonic() >= place.read_at + FRESH_SECONDS:
+                break
+            time.sleep(LOOKUP_PAUSE_SECONDS)
+        raise RecordDamaged("it is missing, incomplete or too large")
 
     def input_of(self, number: int) -> Path:
         """Return the path of a unit's file."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from app.errors import JobNotFound, ModelInUse, ModelLocked, StoreError
 from app.jobs.progress import Progress
 from app.jobs.records import JOB, Failure, Job, JobState
-from app.jobs.units.job_log import append_at
+from app.jobs.units.job_log import append
 from app.jobs.units.open_jobs import OpenJob, OpenJobs, entry, lock_name
 from app.jobs.units.records import (
     MAX_UNIT_BYTES,
@@ -75,6 +75,11 @@ class UnitClaims:
 
     def __init__(self, jobs: OpenJobs) -> None:
         self._jobs = jobs
+
+    @property
+    def writer(self) -> str:
+        """The token in the names of the files to which this process writes results."""
+        return self._jobs.writer
 
     def claim(self, job: Job, understands: Callable[[Job, Task], bool] = lambda *_: True) -> Claim | None:
         """Claim the first unit of a job that has no result and that no process works on; None if there is none.
@@ -193,8 +198,8 @@ class UnitClaims:
             if log.end is not None or claim.number in log.done:
                 return replace(known.job, state=log.end or JobState.RUNNING)
             line = f"{outcome.result}\n".encode()
-            offset = append_at(claim.folder.results, None, line, is_lasting=True)
-            place = {"unit": claim.number, "offset": offset, "length": len(line)}
+            offset = append(claim.folder.results_of(self.writer), line, is_lasting=True)
+            place = {"unit": claim.number, "offset": offset, "length": len(line), "writer": self.writer}
             log.append(entry(EntryKind.RESULT, failure=outcome.failure, **place), is_lasting=True)
             claim.folder.remove_inputs(claim.number)
             return self._jobs.end(known) if log.is_complete else self._jobs.show(known)
@@ -241,7 +246,7 @@ class UnitClaims:
                 return None
             line, task = _line_of(known, number), _task_of(known)
             unit, damage = _unit_of(line)
-            _check_results(known)
+            _check_results(known, self.writer)
             if not understands(known.job, task):
                 raise RecordDamaged("a newer version of the service created it")
             log.append(entry(EntryKind.BEGUN, unit=number), is_lasting=False)
@@ -269,10 +274,10 @@ def _task_of(known: OpenJob) -> Task:
         raise RecordDamaged("its task is missing") from None
 
 
-def _check_results(known: OpenJob) -> None:
+def _check_results(known: OpenJob, writer: str) -> None:
     """Raise RecordDamaged if no result could be appended, so that no unit is worked on in vain."""
     with contextlib.suppress(FileNotFoundError):
-        os.close(open_regular(known.folder.results, os.O_RDWR))
+        os.close(open_regular(known.folder.results_of(writer), os.O_RDWR))
 
 
 def _unit_of(line: bytes) -> tuple[Unit, str | None]:

@@ -124,12 +124,15 @@ class UnitJobs:
         """
         known = self._open.open(job)
         with known.using, explaining_refusals(), explaining_damage(job):
-            known.refresh()
+            if job.is_finished and self._volume.is_shared:
+                known.refresh_to_end()
+            else:
+                known.refresh()
             return known.log.results[after : after + limit], len(known.log.failures)
 
     def read_result(self, job_id: str, place: ResultPlace) -> bytes:
         """Return a result as JSON. Raises RecordDamaged if it cannot be read, and OSError."""
-        return JobFolder(self._volume.jobs_dir, job_id).read_result(place)
+        return JobFolder(self._volume.jobs_dir, job_id).read_result(place, is_shared=self._volume.is_shared)
 
     def remove(self, job_id: str) -> None:
         """Remove a job and its files. The record goes first, so that the job is gone at once. Raises OSError."""

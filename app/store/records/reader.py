@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,10 @@ PASSING_ERRORS = {
 }
 """Error numbers that say nothing about one record: the file server does not answer, or this process lacks descriptors
 or memory."""
+
+
+STALE_PAUSES = (0.0, 0.02, 0.1, 0.3)
+"""The pauses, in seconds, before the attempts to read a record that another machine replaces while it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,23 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:
-    """Read a regular file of at most `max_bytes`. Raises what `open_regular` raises."""
+    """Read a regular file of at most `max_bytes`. Raises what `open_regular` raises.
+
+    A client of a network file system answers ESTALE if another machine has just replaced the file: then its name leads
+    to the new file a moment later.
+    """
+    for pause_seconds in STALE_PAUSES:
+        time.sleep(pause_seconds)
+        try:
+            return _read_once(path, max_bytes)
+        except OSError as exc:
+            if exc.errno != errno.ESTALE:
+                raise
+            stale = exc
+    raise stale
+
+
+def _read_once(path: Path, max_bytes: int) -> bytes:
     descriptor = open_regular(path)
     try:
         data = os.read(descriptor, FIRST_READ_BYTES)

@@ -338,7 +338,8 @@ def test_results_that_were_removed_are_left_out(service: RunningService) -> None
     """Of a job whose file of results another program has removed, the results are left out, and a warning says so."""
     location = begin(service, "a")
     job_at(service, location, "succeeded")
-    (service.models_dir / ".store" / "jobs" / location.rpartition("/")[2] / "results.jsonl").unlink()
+    (results,) = (service.models_dir / ".store" / "jobs" / location.rpartition("/")[2]).glob("results.*.jsonl")
+    results.unlink()
 
     assert service.client.get(f"{location}/results").raise_for_status().json()["results"] == []
     warnings = service.client.get("/ai/jobs").json()["warnings"]

@@ -19,10 +19,10 @@ from app.jobs.units.unit_order import UnitOrder
 from app.store.store import Store
 from tests.support.files.damage import TYPES, clear, put
 from tests.support.held_jobs import store_on
-from tests.support.unit_works import create, create_of, finish, folder_of, results_of
+from tests.support.unit_works import create, create_of, finish, folder_of, results_file, results_of
 
-NAMES = ("job.json", "task.json", "units.jsonl", "log.jsonl", "results.jsonl", "in", "")
-"""The files of a job's folder, and the folder itself."""
+NAMES = ("job.json", "task.json", "units.jsonl", "log.jsonl", "results", "in", "")
+"""The files of a job's folder, and the folder itself. `results` stands for the file of the service's results."""
 CONTENTS = (
     b"",
     b"garbage\n" * 50,
@@ -30,6 +30,7 @@ CONTENTS = (
     b"[" * 100_000 + b"\n",
     b'{"event":"result","at":"2026-11-27T00:00:00Z","unit":0,"offset":9223372036854775807,"length":268435456}\n',
     b'{"event":"result","at":"2026-11-27T00:00:00Z","unit":-1,"offset":-1,"length":-1}\n',
+    b'{"event":"result","at":"2026-11-27T00:00:00Z","unit":0,"offset":0,"length":1,"writer":"../../x"}\n',
     b'{"event":"begun","at":"9999-12-31T23:59:59-12:00","unit":4611686018427387904}\n',
     b'{"event":"given_back","at":"2026-11-27T00:00:00Z","unit":0}\n' * 9,
     b'{"event":"end","at":"2026-11-27T00:00:00Z","state":"running"}\n',
@@ -41,9 +42,15 @@ def outside(tmp_path: Path) -> Path:
     """A folder with files of the names that a job's folder has."""
     folder = tmp_path / "outside"
     (folder / "in").mkdir(parents=True)
-    for name in ("job.json", "task.json", "units.jsonl", "log.jsonl", "results.jsonl", "0", "in/0", "in/1"):
+    for name in ("job.json", "task.json", "units.jsonl", "log.jsonl", "results", "0", "in/0", "in/1"):
         (folder / name).write_bytes(b"outside")
     return folder
+
+
+def path_of(store: Store, jobs: Jobs, job: Job, name: str) -> Path:
+    """Return the path of a file of a job, by its name in NAMES."""
+    folder = folder_of(store, job).path
+    return results_file(jobs, folder) if name == "results" else folder / name
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -100,7 +107,7 @@ def test_no_other_kind_of_file_stops_other_jobs(store: Store, outside: Path, nam
             claim = jobs.units.claims.claim(job)
             assert claim
             finish(jobs, claim)
-        path = folder_of(store, job).path / name
+        path = path_of(store, jobs, job, name)
         clear(path)
         target = outside / name if (outside / name).exists() else outside
         put(path, type_, b"inside", target)
@@ -118,7 +125,7 @@ def test_no_content_stops_other_jobs(store: Store, name: str, content: bytes) ->
     """Garbage, and numbers that no service writes, in each file of a job."""
     jobs = build_jobs(store)
     job, other = create(jobs, "a", "b"), create(jobs, "c")
-    (folder_of(store, job).path / name).write_bytes(content)
+    path_of(store, jobs, job, name).write_bytes(content)
 
     other_is_done(jobs, other)
     use(store, jobs, job)
@@ -164,7 +171,7 @@ def test_huge_files_are_not_read(store: Store, name: str) -> None:
     """Files of a terabyte, which take no space, in place of the files of a job."""
     jobs = build_jobs(store)
     job, other = create(jobs, "a"), create(jobs, "c")
-    with (folder_of(store, job).path / name).open("r+b" if name in {"task.json", "units.jsonl"} else "wb") as file:
+    with path_of(store, jobs, job, name).open("r+b" if name in {"task.json", "units.jsonl"} else "wb") as file:
         os.truncate(file.fileno(), 1 << 40)
 
     other_is_done(jobs, other)

@@ -30,6 +30,7 @@ from tests.support.unit_works import (
     folder_of,
     log_lines,
     numbers_of,
+    results_file,
     results_of,
 )
 from tests.support.waiting import eventually_async
@@ -249,7 +250,8 @@ async def test_files_that_are_replaced_during_the_work_stop_no_other_job(store: 
     events = list[EventName]()
     async with running(jobs, tested := TestedWork(work), events):
         await begun.wait()
-        path = getattr(folder_of(store, job), name)
+        folder = folder_of(store, job)
+        path = folder.log if name == "log" else results_file(jobs, folder.path)
         path.unlink(missing_ok=True)
         path.mkdir()
         goes_on.set()

@@ -1,5 +1,6 @@
 """The claims and the log of jobs of units: each unit has one result, whoever is killed between which two steps."""
 
+import json
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from tests.support.unit_works import (
     log_lines,
     numbers_of,
     outcome_of,
+    results_file,
     results_of,
 )
 
@@ -93,8 +95,8 @@ def test_a_unit_that_is_given_back_has_no_attempt(store: Store, jobs: Jobs) -> N
     assert claimed(another(store), job.id).attempts == 3
 
 
-def test_a_torn_line_of_the_log_is_overwritten(store: Store, jobs: Jobs) -> None:
-    """A kill within an append leaves half a line: readers ignore it, and the next entry takes its place."""
+def test_a_torn_line_of_the_log_damages_only_itself(store: Store, jobs: Jobs) -> None:
+    """A kill within an append leaves half a line: readers ignore it, and the next entry has a line of its own."""
     job = create(jobs, "a", "b")
     finish(jobs, claimed(jobs, job.id))
     with folder_of(store, job).log.open("ab") as log:
@@ -105,7 +107,9 @@ def test_a_torn_line_of_the_log_is_overwritten(store: Store, jobs: Jobs) -> None
     finish(late, claimed(late, job.id))
 
     assert numbers_of(jobs, job) == [0, 1]
-    assert log_lines(store, job) == ["begun", "result", "begun", "result", "end"]
+    lines = [line for line in folder_of(store, job).log.read_text().splitlines() if line]
+    assert lines.pop(2) == '{"event":"result","unit":1,"at":"2026'
+    assert [json.loads(line)["event"] for line in lines] == ["begun", "result", "begun", "result", "end"]
 
 
 @pytest.mark.parametrize("left", [b'{"unit": 0, "te', b'{"unit": 0, "text": "a"}\n'])
@@ -113,7 +117,7 @@ def test_a_result_without_its_entry_is_no_result(store: Store, jobs: Jobs, left:
     """A kill after the result and before its entry in the log, or within the result: the unit is done again, once."""
     job = create(jobs, "a")
     claim = claimed(jobs, job.id)
-    folder_of(store, job).results.write_bytes(left)
+    results_file(jobs, folder_of(store, job).path).write_bytes(left)
     claim.release()
 
     late = another(store)
@@ -215,9 +219,10 @@ def test_files_of_callers_are_private(store: Store, jobs: Jobs) -> None:
     finish(jobs, claim)
     folder = folder_of(store, job)
 
+    results = results_file(jobs, folder.path).name
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.path.iterdir() if path != folder.record}
 
-    assert modes == {"in": 0o700, "units.jsonl": 0o600, "task.json": 0o600, "log.jsonl": 0o600, "results.jsonl": 0o600}
+    assert modes == {"in": 0o700, "units.jsonl": 0o600, "task.json": 0o600, "log.jsonl": 0o600, results: 0o600}
     assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
     assert [path.name for path in folder.inputs.iterdir()] == ["1"]
     assert "secret" not in folder.record.read_text() + folder.log.read_text()
