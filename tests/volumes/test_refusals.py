@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import httpx
 import pytest
 
-from tests.volumes import accounting, exact, scenarios
+from tests.volumes import accounting, exact, job_units, scenarios
 from tests.volumes.asking import UNSAFE, Pair, Result
 
 PROBLEM = {"type": f"urn:example:{UNSAFE}", "status": 503}
@@ -30,6 +30,8 @@ def refusing(request: httpx.Request) -> httpx.Response:
         scenarios.protection_is_seen_at_once,
         scenarios.one_restore_wins,
         lambda pair: scenarios.pull_is_taken_over(pair, "http://127.0.0.1", lambda: None),
+        job_units.units_have_one_result,
+        lambda pair: job_units.job_outlives_its_service(pair, lambda: None),
         scenarios.journal_is_whole,
         exact.deleted_stay_in_the_trash,
         exact.restored_stay,
