@@ -9,12 +9,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from app.jobs.records import RECORD_NAME, Failure, JobState, record_of_units
-from app.store.records.forms import HeaderText, JsonObject, RecordDamaged, RecordForm, Size, Time, Word
+from app.store.records.forms import HeaderText, JsonObject, RecordDamaged, RecordForm, Size, Time, Token, Word
 from app.store.records.reader import open_regular
 from app.store.volume.server_lookups import FRESH_SECONDS, LOOKUP_PAUSE_SECONDS
 
@@ -65,10 +62,6 @@ class EntryKind(StrEnum):
     """The job has ended. Entries after this one are ignored."""
 
 
-Writer = Annotated[str, Field(pattern=r"^[0-9a-f]{16}\z")]
-"""The token of a process that writes results."""
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of a job's log."""
@@ -82,7 +75,7 @@ class Entry:
     """Where the unit's result begins in the file of results, in bytes."""
     length: Size | None = None
     """How many bytes the result has."""
-    writer: Writer | None = None
+    writer: Token | None = None
     """Which process has written the result: the result is in `results.<writer>.jsonl`. None for `results.jsonl`."""
     failure: Failure | None = None
     """Why the unit failed; None if it succeeded."""

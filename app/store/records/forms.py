@@ -74,6 +74,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 ModelName = Annotated[str, AfterValidator(_model_name)]
 """A valid model name, so that no record can name a file outside the model folder."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Token = Annotated[str, Field(pattern=r"^[0-9a-f]{16}\z")]
+"""Sixteen hexadecimal digits, which may be a part of a file's name."""
 Word = Annotated[str, Field(min_length=1, max_length=100)]
 HeaderText = Annotated[str, Field(pattern=r"^[ -~]*\z", max_length=8192)]
 """Text that may be sent as the value of an HTTP header: printable ASCII."""
