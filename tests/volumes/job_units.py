@@ -67,8 +67,18 @@ def _create(client: httpx.Client, files: int, *, seconds: float = 0.01) -> str:
     return str(succeed(ask(client, "POST", "/ocr/jobs", files=parts)).headers["location"])
 
 
+def _read(client: httpx.Client, path: str, **params: int) -> dict[str, Any]:
+    """GET a path, again while the answer is 503: GlusterFS may not find a file for a moment that was renamed just now."""
+
+    def answer() -> httpx.Response | None:
+        found = client.get(path, params=params)
+        return None if found.status_code == 503 else found
+
+    return dict(succeed(eventually(answer)).json())
+
+
 def _job(client: httpx.Client, path: str) -> dict[str, Any]:
-    return dict(succeed(client.get(path)).json())
+    return _read(client, path)
 
 
 def _ended(client: httpx.Client, path: str) -> dict[str, Any]:
@@ -84,7 +94,7 @@ def _texts(client: httpx.Client, path: str) -> list[str]:
     found, cursor = list[dict[str, Any]](), 0
     deadline = Deadline(END_SECONDS)
     while cursor is not None and not deadline.is_over:
-        page = succeed(client.get(f"{path}/results", params={"cursor": cursor})).json()
+        page = _read(client, f"{path}/results", cursor=cursor)
         found += page["results"]
         cursor = page["next_cursor"]
         time.sleep(0.05)
