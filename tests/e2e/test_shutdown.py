@@ -137,7 +137,7 @@ def begun_job(service: RunningService, *images: str) -> Path:
 
 def entries(log: Path) -> list[tuple[str, int | None]]:
     """Return the entries of a job's log: what happened, and with which unit."""
-    lines = map(json.loads, log.read_text().splitlines())
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line]
     return [(line["event"], line.get("unit")) for line in lines]
 
 

@@ -68,7 +68,7 @@ def _create(client: httpx.Client, files: int, *, seconds: float = 0.01) -> str:
 
 
 def _read(client: httpx.Client, path: str, **params: int) -> dict[str, Any]:
-    """GET a path, again while the answer is 503: GlusterFS may not find a file for a moment that was renamed just now."""
+    """GET a path, again while the answer is 503: GlusterFS may not find a file for a moment after its renaming."""
 
     def answer() -> httpx.Response | None:
         found = client.get(path, params=params)

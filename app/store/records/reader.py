@@ -140,7 +140,8 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     to the new file a moment later.
     """
     for pause_seconds in STALE_PAUSES:
-        time.sleep(pause_seconds)
+        if pause_seconds:
+            time.sleep(pause_seconds)
         try:
             return _read_once(path, max_bytes)
         except OSError as exc:

@@ -196,6 +196,6 @@ def test_units_of_jobs_go_to_the_service_that_has_their_processor(
     location = asked.raise_for_status().headers["location"]
     eventually(lambda: other.client.get(location).json()["state"] == "succeeded")
     log = one.models_dir / ".store/jobs" / asked.json()["id"] / "log.jsonl"
-    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    entries = [json.loads(line) for line in log.read_text().splitlines() if line]
     assert {each["owner"].rpartition(":")[2] for each in entries if each["event"] == "begun"} == {str(pid)}
     assert other.engine()["loaded"] is None
