@@ -1,1 +1,1 @@
-"""Jobs that are made of units: files or texts that any service on the folder can work on."""
+"""Jobs that are made of units: files, texts or pulls. Any service on the folder can work on a unit."""

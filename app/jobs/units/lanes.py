@@ -25,6 +25,7 @@ class LaneName(StrEnum):
     DOWNLOADS = "downloads"
     """Units that are downloaded first."""
     PULLS = "pulls"
+    """Pulls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Lanes:
     downloads: int = 4
     """Of units that are downloaded first, since a source may be slow."""
     pulls: int = 2
-    """Of pulls."""
+    """How many pulls run at once."""
 
     def build(self, on_free: Callable[[], None]) -> "dict[LaneName, Lane]":
         """Return the lanes. `on_free` is called when a place becomes free; it must arrange a call of `Lane.serve`."""

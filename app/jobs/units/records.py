@@ -33,7 +33,7 @@ MAX_DETAIL_CHARS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One file or one text of a job. A file lies in the job's folder, or is downloaded from its URL."""
+    """One unit of a job: a file in the job's folder or at a URL, a text, or a pull, whose request is in the task."""
 
     name: str | None = None
     """The file's name, as its sender gave it, or its URL without the query."""

@@ -19,7 +19,7 @@ RANKS = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 
 
 class UnitOrder(UnitQueue):
-    """Claims the next unit for a service by what is in the folder. It needs no other part, and is never away."""
+    """Claims the next unit for a service by what is in the folder. It uses only the model folder."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
