@@ -1,6 +1,5 @@
 """The results of a job of units: pages of them, while the job runs and after it."""
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
@@ -10,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.store import explaining_refusals
 from app.store.records.forms import RecordDamaged
 
 Item = TypeVar("Item", bound=BaseModel)
@@ -73,7 +73,7 @@ class UnitResults(Generic[Item]):
                 break
             count += 1
             size_bytes += place.length
-            with contextlib.suppress(OSError):
+            with explaining_refusals():  # a result that cannot be read for a moment must not be passed over
                 try:
                     items.append(self.item.model_validate_json(jobs.units.read_result(job.id, place)))
                 except (RecordDamaged, ValidationError):

@@ -1,5 +1,6 @@
 """The claims and the log of jobs of units: each unit has one result, whoever is killed between which two steps."""
 
+import errno
 import json
 import os
 import stat
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from app.api.ai.routes import RESULTS
 from app.build import build_jobs
+from app.errors import StoreUnavailable
 from app.jobs.folder import Jobs
 from app.jobs.records import JobState
 from app.jobs.sweep import sweep_jobs
 from app.jobs.units import open_jobs
 from app.jobs.units.records import Task, Unit, failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
+from app.jobs.units.unit_jobs import UnitJobs
 from app.store.store import Store
 from tests.support.held_jobs import DAY, files, store_on
 from tests.support.unit_works import (
@@ -310,3 +314,21 @@ def test_a_job_that_could_not_be_queued_leaves_nothing(store: Store, jobs: Jobs)
     assert other.units.claims.claim(job) is None
     assert other.unfinished_of_units() == []
     assert not folder_of(store, job).path.exists()
+
+
+def test_a_result_that_cannot_be_read_for_a_moment_is_not_passed_over(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is refused if the disk does not answer, so that no caller's cursor moves past a result."""
+    job = create(jobs, "a")
+    claim = jobs.units.claims.claim(job)
+    assert claim
+    finish(jobs, claim)
+
+    def fail(*_: object) -> bytes:  # stands in for a disk that answers EIO once
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(UnitJobs, "read_result", fail)
+
+    with pytest.raises(StoreUnavailable):
+        RESULTS.read(jobs, jobs.get(job.id), after=0, limit=1)
