@@ -393,13 +393,7 @@ class Settings(BaseSettings):
 
     def read_hub_token(self) -> str | None:
         """Return the hub's token from its variable or file, None if neither is set. Raises SettingsError if invalid."""
-        variable, token = "OCR_HUB_TOKEN", self.hub_token.get_secret_value() if self.hub_token else ""
-        if self.hub_token_file is not None:
-            variable = f"OCR_HUB_TOKEN_FILE={self.hub_token_file}"
-            try:
-                token = self.hub_token_file.read_text()
-            except (OSError, UnicodeDecodeError) as exc:
-                raise SettingsError(f"{variable} cannot be read: {exc}") from exc
+        variable, token = _secret("OCR_HUB_TOKEN", self.hub_token, self.hub_token_file)
         token = token.strip()  # a secret made by `echo` ends with a line end
         # A character that no header can hold makes the HTTP client raise an error that quotes the token.
         if not re.fullmatch(VISIBLE, token):
@@ -411,13 +405,7 @@ class Settings(BaseSettings):
 
         Raises SettingsError if it is not one; the message does not quote it, because it may have a password.
         """
-        variable, url = "OCR_JOBS_URL", self.jobs_url.get_secret_value() if self.jobs_url else ""
-        if self.jobs_url_file is not None:
-            variable = f"OCR_JOBS_URL_FILE={self.jobs_url_file}"
-            try:
-                url = self.jobs_url_file.read_text()
-            except (OSError, UnicodeDecodeError) as exc:
-                raise SettingsError(f"{variable} cannot be read: {exc}") from exc
+        variable, url = _secret("OCR_JOBS_URL", self.jobs_url, self.jobs_url_file)
         url = url.strip()
         if url and not re.fullmatch(r"postgres(ql)?://[!-~]+", url):
             raise SettingsError(f"{variable}: it is not a URL such as postgresql://user:password@host:5432/database")
@@ -428,13 +416,7 @@ class Settings(BaseSettings):
 
         Raises SettingsError if one is not valid, or if webhooks are allowed and there is none.
         """
-        variable, text = "OCR_WEBHOOK_SECRET", self.webhook_secret.get_secret_value() if self.webhook_secret else ""
-        if self.webhook_secret_file is not None:
-            variable = f"OCR_WEBHOOK_SECRET_FILE={self.webhook_secret_file}"
-            try:
-                text = self.webhook_secret_file.read_text()
-            except (OSError, UnicodeDecodeError) as exc:
-                raise SettingsError(f"{variable} cannot be read: {exc}") from exc
+        variable, text = _secret("OCR_WEBHOOK_SECRET", self.webhook_secret, self.webhook_secret_file)
         secrets = tuple(each for each in re.split(r"[\s,]+", text) if each)
         if not all(_is_webhook_secret(each) for each in secrets):
             raise SettingsError(
@@ -499,6 +481,20 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
             close = difflib.get_close_matches(variable, known, n=1)
             sentences.append(f"{variable} is not a setting" + (f"; did you mean {close[0]}?" if close else ""))
     return sentences
+
+
+def _secret(variable: str, value: SecretStr | None, file: Path | None) -> tuple[str, str]:
+    """Return where a secret comes from, for messages, and its text: that of the file if there is one.
+
+    Raises SettingsError if the file cannot be read.
+    """
+    if file is None:
+        return variable, value.get_secret_value() if value else ""
+    source = f"{variable}_FILE={file}"
+    try:
+        return source, file.read_text()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{source} cannot be read: {exc}") from exc
 
 
 def _is_webhook_secret(text: str) -> bool:

@@ -42,7 +42,7 @@ class PollLoop:
 
     @property
     def is_draining(self) -> bool:
-        """True if no more work is to be taken."""
+        """True after `drain`: the loop takes no more work."""
         return self._draining.is_set()
 
     def drain(self) -> None:

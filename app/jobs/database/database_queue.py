@@ -46,7 +46,7 @@ from app.store.records.forms import RecordDamaged
 HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 10.0
 """After how long without a heartbeat, in seconds, a service's units are queued again. A service that lives goes on with
-its own: it holds their locks."""
+its own units, because it holds their locks."""
 FILL_SECONDS = 10.0
 """How often a service looks in the folder for units that have no row, in seconds."""
 HELD_SECONDS = 3.0
@@ -76,8 +76,8 @@ class DatabaseQueue(UnitQueue):
         self._rows: dict[tuple[str, int], UnitRow] = {}
         """The rows of the units that this service works on, by job and number."""
         self._owed: dict[int, datetime | None] = {}
-        """By the id of a row: when it is to be fetched again, or None if it is to be removed. Done when the database
-        is back."""
+        """Changes of rows that could not be made while the database was away: by a row's id, the time from which it can
+        be fetched again, or None to remove it."""
         self._wake: Callable[[], None] = lambda: None
         self._on_ended: Callable[[], None] = lambda: None
 
