@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -212,14 +213,15 @@ def put(path: Path, type_: str, content: bytes, outside: Path) -> None:
 
 
 def clear(path: Path) -> None:
-    """Remove what is at a path, of whatever type, also if a service writes into it meanwhile."""
+    """Remove what is at a path, of whatever type, even if a service puts something there meanwhile."""
+    eventually(lambda: _remove(path), within=30)
+
+
+def _remove(path: Path) -> bool:
+    """Remove a file, link or folder. Return whether nothing is at the path: a service may have put something there."""
     if path.is_dir() and not path.is_symlink():
-        eventually(lambda: _remove_folder(path), within=30)
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
-
-
-def _remove_folder(path: Path) -> bool:
-    """Remove a folder. Return whether it is gone: a service may have put or removed a file in it meanwhile."""
-    shutil.rmtree(path, ignore_errors=True)
+        with suppress(FileNotFoundError, IsADirectoryError):
+            path.unlink()
     return not os.path.lexists(path)
