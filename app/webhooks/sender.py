@@ -28,7 +28,7 @@ MAX_ANSWER_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of one attempt."""
+    """The outcome of one attempt to deliver a webhook."""
 
     error: str | None = None
     """Why the attempt failed; None if the webhook is delivered."""

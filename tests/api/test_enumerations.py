@@ -24,7 +24,7 @@ def strings(nodes: Iterator[ast.expr] | list[ast.expr]) -> Iterator[str]:
 
 
 def test_no_enumeration_is_written_twice() -> None:
-    """Neither in a schema nor beside one: whoever needs the values imports the declaration."""
+    """Neither in a schema nor beside one: code that needs the values imports the declaration."""
     written = defaultdict[frozenset[str], list[str]](list)
     for module in ROOT.rglob("*.py"):
         for values in enumerations(ast.parse(module.read_bytes())):

@@ -1,4 +1,4 @@
-"""Compares who reads the corpus: the service, the vendor's library alone, and tesseract.
+"""Compares how three readers recognise the corpus: the service, the vendor's library alone, and tesseract.
 
 TEST_CORPUS=all reads every file and prints the tables of docs/recognition.md, which takes a quarter of an hour of CPU;
 otherwise a sample is read. Tesseract gets the pages of PDFs as poppler renders them.

@@ -158,7 +158,7 @@ def test_a_pod_has_time_to_drain_and_to_stop(site: list[Any], monkeypatch: pytes
 def test_the_drain_outlasts_a_failing_readiness_probe_or_the_removal_of_the_endpoint(
     site: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """During the drain at least one readiness probe is made, so that whoever only watches readiness learns of it."""
+    """During the drain the cluster makes at least one readiness probe, so that it stops sending requests to the pod."""
     probe = pod_of(site)["containers"][0]["readinessProbe"]
     assert settings_of(site, monkeypatch).drain_time.total_seconds() >= 2 * probe["periodSeconds"]
 

@@ -112,7 +112,7 @@ def test_the_next_attempt_comes_when_it_is_due(store: Store, jobs: Jobs) -> None
     assert [owed.job_id for owed in due] == [now.id, set_back.id]
 
 
-def test_a_damaged_record_is_left_until_somebody_removes_it(store: Store, jobs: Jobs) -> None:
+def test_a_damaged_record_is_left_until_it_is_removed(store: Store, jobs: Jobs) -> None:
     """A damaged record is reported and stays; the webhook is not sent, until the record is gone."""
     job, other = ended(jobs), ended(jobs)
     record = delivery_record_of(store.volume.webhooks_dir, job.id)

@@ -126,7 +126,7 @@ def _log_doubtful(settings: Settings) -> None:
     if settings.is_anonymous and not settings.is_loopback:
         log.warning(
             EventName.SETTINGS_ANONYMOUS,
-            detail=f"anybody who reaches {settings.host}:{settings.port} may delete models",
+            detail=f"every program that reaches {settings.host}:{settings.port} may delete models",
         )
 
 

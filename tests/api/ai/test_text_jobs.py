@@ -188,7 +188,7 @@ def test_a_job_is_logged_and_counted(serve: Serve) -> None:
 
 
 def test_a_browser_stops_at_the_end_of_a_job(service: RunningService) -> None:
-    """Events have ids; who has the final one gets 204, anybody else the final record, also with an unknown id."""
+    """Events have ids. A client that has the final event gets 204, others the final record, with any id."""
     location = begin(service, "a")
     job_at(service, location, "succeeded")
     events = f"{location}/events"
