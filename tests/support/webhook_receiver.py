@@ -29,6 +29,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     gate: threading.Event | None = None
     """Answer only when this is set."""
+    is_cut: bool = False
+    """Close the connection instead."""
     is_endless: bool = False
     """Send a body that does not end until the sender closes the connection."""
 
@@ -116,6 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
             if self.server.closing.is_set():
                 self.close_connection = True
                 return
+        if reply.is_cut:
+            self.close_connection = True
+            return
         try:
             self._answer(reply)
         except OSError:  # the sender has given up, or was killed

@@ -40,7 +40,7 @@ def service(
         engine_class=ECHO,
         webhook_allowed_urls=f"{receiver.url}/hooks/,{dead.url}/",
         webhook_secret=f"{SECRET},{OLD_SECRET}",
-        webhook_timeout="1s",
+        webhook_timeout="2m",  # a busy machine must not add attempts, which tests count
         webhook_retry_pause="0.1s",
         pull_allowed_urls=f"{receiver.url}/models/",
         pull_retries=0,
@@ -130,12 +130,12 @@ def test_each_end_of_a_job_is_told(
 
 
 def test_failures_are_retried_with_the_same_id(service: RunningService, receiver: WebhookReceiver) -> None:
-    """After errors, a redirect and no answer, the same event is sent again; Retry-After is respected."""
+    """After errors, a redirect and a cut connection, the same event is sent again; Retry-After is respected."""
     redirect = {"location": f"{receiver.url}/hooks/elsewhere"}
     receiver.replies["/hooks/failing"].extend([
         Reply(503, {"retry-after": "2"}),
         Reply(307, redirect),
-        Reply(gate=threading.Event()),
+        Reply(is_cut=True),
         Reply(500),
     ])  # fmt: skip
     location = begin(service, f"{receiver.url}/hooks/failing")
@@ -154,7 +154,26 @@ def test_failures_are_retried_with_the_same_id(service: RunningService, receiver
         assert "503" in waiting["last_error"]
         assert waiting["next_attempt_at"]
     errors = [line for line in service.log.splitlines() if "webhook.retried" in line and location[-12:] in line]
-    assert ["503" in errors[0], "redirect" in errors[1], "1 s" in errors[2], "500" in errors[3]] == [True] * 4
+    assert ["503" in errors[0], "redirect" in errors[1], "cannot be reached" in errors[2], "500" in errors[3]] == [
+        True
+    ] * 4
+
+
+def test_a_receiver_that_does_not_answer_in_time_is_asked_again(receiver: WebhookReceiver, tmp_path: Path) -> None:
+    """After OCR_WEBHOOK_TIMEOUT without an answer the attempt has failed, and the event is sent again."""
+    about: dict[str, Any] = {"webhook_allowed_urls": receiver.url, "webhook_secret": SECRET, "webhook_timeout": "1s"}
+    receiver.replies["/hooks/silent"].append(Reply(gate=threading.Event()))
+    (tmp_path / "models" / DEFAULT_MODEL).parent.mkdir(parents=True)
+    (tmp_path / "models" / DEFAULT_MODEL).write_bytes(NO_TENSORS)
+    with RunningService(tmp_path, engine_class=ECHO, webhook_retry_pause="0.1s", **about) as running:
+        location = begin(running.wait_until_ready(), f"{receiver.url}/hooks/silent")
+
+        receiver.wait_for("/hooks/silent", count=2)
+        delivery(running, location, "delivered")
+
+        first = next(line for line in running.log.splitlines() if "webhook.retried" in line)
+        assert "did not answer within 1 s (OCR_WEBHOOK_TIMEOUT)" in first
+    assert len({(each.id, each.body) for each in receiver.to("/hooks/silent")}) == 1
 
 
 def test_gone_ends_the_attempts(service: RunningService, receiver: WebhookReceiver) -> None:

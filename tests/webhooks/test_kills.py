@@ -40,7 +40,7 @@ def service_on(serve: Serve, folder: Path, receiver: WebhookReceiver) -> Running
         state_dir=folder / f"state-{time.monotonic_ns()}",
         webhook_allowed_urls=receiver.url,
         webhook_secret=SECRET,
-        webhook_timeout="30s",
+        webhook_timeout="5m",
         webhook_retry_pause="0.1s",
     )
 
