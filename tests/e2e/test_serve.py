@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients.answers import problem_of
 from tests.support.fork_server import run_command
+from tests.support.processes import runs
 from tests.support.service import ECHO
 from tests.support.waiting import Deadline, eventually
 
@@ -84,7 +85,7 @@ def test_the_engine_dies_with_its_parent(serve: Serve) -> None:
 
     service.stop(signal.SIGKILL)
 
-    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, within=60)
+    eventually(lambda: not runs(child), within=60)
     assert len([path for path in service.state_dir.iterdir() if path.is_dir()]) == 1
     serve().wait_until_ready()
     assert len([path for path in service.state_dir.iterdir() if path.is_dir()]) == 1
@@ -99,7 +100,7 @@ def test_the_engine_dies_with_its_parent_even_in_a_native_call(serve: Serve) -> 
 
     service.stop(signal.SIGKILL)
 
-    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, within=60)
+    eventually(lambda: not runs(child), within=60)
 
 
 def test_livez_answers_before_the_engine_is_ready(serve: Serve) -> None:

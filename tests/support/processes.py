@@ -30,6 +30,14 @@ def free_port() -> int:
             return port
 
 
+def runs(process: psutil.Process) -> bool:
+    """Return True if a process runs: it is neither gone nor a zombie, which uses no memory and no files."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def resident_bytes(pid: int) -> int:
     """Return the resident memory of one process, without its children."""
     return int(psutil.Process(pid).memory_info().rss)

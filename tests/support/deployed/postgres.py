@@ -18,7 +18,7 @@ from typing import IO, Self
 
 import psutil
 
-from tests.support.processes import free_port
+from tests.support.processes import free_port, runs
 from tests.support.waiting import eventually
 
 INSTALLED = Path("/usr/lib/postgresql")
@@ -129,6 +129,10 @@ class Postgres:
             return
         with contextlib.suppress(psutil.NoSuchProcess):
             server = psutil.Process(process.pid)
+            if number == signal.SIGKILL:
+                # A server that runs could begin another child after the list of its children was read.
+                process.send_signal(signal.SIGSTOP)
+                eventually(lambda: server.status() in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}, within=60)
             children = server.children(recursive=True)
             process.send_signal(number)
             if number == signal.SIGKILL:
@@ -136,7 +140,7 @@ class Postgres:
                 for child in children:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         child.kill()
-            eventually(lambda: not any(map(_runs, children)), within=60)
+            eventually(lambda: not any(map(runs, children)), within=60)
         process.wait(timeout=90)
         self._process = None
 
@@ -144,14 +148,6 @@ class Postgres:
         assert self._process is not None
         assert self._process.poll() is None, f"the server has ended:\n{self.log}"
         return subprocess.run([_program("pg_isready"), "-q", "-d", self.url], check=False).returncode == 0
-
-
-def _runs(process: psutil.Process) -> bool:
-    """Return True if a process runs. A killed one may remain as a zombie, which uses no data."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def is_installed() -> bool:

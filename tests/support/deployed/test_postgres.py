@@ -6,6 +6,7 @@ import psutil
 import pytest
 
 from tests.support.deployed.postgres import Postgres, is_installed
+from tests.support.processes import runs
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="postgresql is not installed; .ci/run installs it")
 
@@ -49,5 +50,5 @@ def test_no_process_is_left() -> None:
         processes += [child for each in processes for child in each.children()]
         assert len(processes) > 3
 
-    assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)
+    assert not any(map(runs, processes))
     assert not server.data.parent.exists()
