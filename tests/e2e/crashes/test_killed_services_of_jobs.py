@@ -1,6 +1,6 @@
 """Services, and their database, are killed and stopped at random while they work on jobs: each unit has one outcome.
 
-Lasts TEST_CHAOS_SECONDS for each backend, by default 45. Prints how the services were ended, and what
+Lasts TEST_CHAOS_SECONDS for each backend, by default 120. Prints how the services were ended, and what
 became of the jobs.
 """
 
@@ -21,7 +21,7 @@ from tests.support.deployed.postgres import Postgres, is_installed
 from tests.support.waiting import eventually
 from tests.support.webhook_receiver import WebhookReceiver, new_secret
 
-SECONDS = float(os.environ.get("TEST_CHAOS_SECONDS", "45"))
+SECONDS = float(os.environ.get("TEST_CHAOS_SECONDS", "120"))
 READS = "tests.support.engines:Reads"
 SECRET = new_secret()
 
