@@ -22,7 +22,7 @@ ServiceError
 │  ├─ IdempotencyKeyReused   the Idempotency-Key was sent before with a different request
 │  ├─ TooManyUnits           the jobs of one API key have too many unfinished files and texts
 │  ├─ UnitAbandoned          several services ended while they worked on a file or text of a job
-│  ├─ UnitDamaged            the description of a file or text of a job cannot be read
+│  ├─ UnitDamaged            the description, file or result of a unit of a job is damaged or missing
 │  ├─ JobWithoutResults      the job has not succeeded
 │  ├─ PartialNotFound        no such unfinished upload or pull
 │  ├─ UploadUnusable         the upload cannot be a file of a job

@@ -200,12 +200,12 @@ class UnitAbandoned(StoreError):
 
 
 class UnitDamaged(StoreError):
-    """The description of one file or text of a job, in the job's folder, cannot be read."""
+    """What the job's folder has of one file or text of a job is damaged or missing."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"The description of this file or text in the model folder is damaged: {reason}. Send it again in a new "
-            "job, and look for what changes files below .store/jobs or for a disk that loses data."
+            f"What the model folder has of this file or text is damaged: {reason}. Send it again in a new job, and "
+            "look for what changes files below .store/jobs or for a disk that loses data."
         )
 
 

@@ -74,8 +74,8 @@ def outcome_of(claim: Claim) -> Outcome:
 
 def results_of(jobs: Jobs, job: Job) -> list[dict[str, Any]]:
     """Read all results of a job, in the order of their completion."""
-    places, _ = jobs.units.results(job, after=0, limit=1 << 20)
-    return [json.loads(jobs.units.read_result(job.id, place)) for place in places]
+    places = jobs.units.results(job, after=0, limit=1 << 20)
+    return [json.loads(jobs.units.read_result(job, place)) for place in places]
 
 
 def numbers_of(jobs: Jobs, job: Job) -> list[int]:

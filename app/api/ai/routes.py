@@ -18,6 +18,7 @@ from app.api.ai.schemas import (
     TextResultOut,
     TextsIn,
     describe,
+    failed_text,
 )
 from app.api.ai.service import TextServiceDep
 from app.api.engine.model_choice import LOAD_ERRORS
@@ -93,7 +94,9 @@ def _page_of(job: Job, items: list[TextJobResultOut], common: dict[str, Any]) ->
     )
 
 
-RESULTS = UnitResults(TextJobResultOut, TextJobResultsOut, _page_of)
+RESULTS = UnitResults(
+    TextJobResultOut, TextJobResultsOut, _page_of, lambda index, _, problem: failed_text(index, problem)
+)
 
 
 def _answer_of(jobs: Jobs, job: Job) -> Response | None:
@@ -108,7 +111,7 @@ def _answer_of(jobs: Jobs, job: Job) -> Response | None:
         {
             "processor": job.request.get("processor"),
             "model": job.request.get("model"),
-            "failed_count": page.failed_count,
+            "failed_count": sum(item.error is not None for item in items),
             "results": [TextResultOut(**item.model_dump(exclude={"index"})) for item in items],
         }
     )

@@ -1,8 +1,9 @@
 """Requests and answers of `/ai`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic_core import PydanticCustomError
 
 from app.api.ai.spell_check import changes_between, corrected
 from app.api.http.problem_types import Problem
@@ -105,6 +106,13 @@ class TextJobResultOut(TextResultOut):
     index: NonNegativeInt
     """The place of the item in the request, counted from 0."""
 
+    @model_validator(mode="after")
+    def _check_has_one(self) -> Self:
+        """Refuse a result with neither or both, which only a damaged disk can have."""
+        if (self.text is None) == (self.error is None):
+            raise PydanticCustomError("result", "a result has either a text or a problem")
+        return self
+
 
 class TextJobResultsOut(Schema):
     """One page of the results of a job's texts."""
@@ -158,6 +166,11 @@ class TablesOut(Schema):
     """The pages that were read, in order."""
     engine_seconds: NonNegativeFloat
     """How long the engine worked, without the wait in the queue."""
+
+
+def failed_text(index: int, problem: Problem) -> TextJobResultOut:
+    """Return the result of a text of a job that has a problem."""
+    return TextJobResultOut(index=index, text=None, diff=None, error=problem)
 
 
 def describe(body: TextsIn, task: TextTask, outcomes: list[TextOutcome], context: ProblemContext) -> AiOut:

@@ -6,7 +6,7 @@ from typing import Any
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.api.ai.schemas import KeywordsIn, QueryIn, SpellCheckIn, TextJobResultOut, TextsIn, describe_one
+from app.api.ai.schemas import KeywordsIn, QueryIn, SpellCheckIn, TextJobResultOut, TextsIn, describe_one, failed_text
 from app.api.ai.service import TextService
 from app.api.http.problems import problem_of
 from app.api.http.request_errors import TextTooLong
@@ -78,7 +78,7 @@ class TextUnits(UnitWork):
 
     def failed(self, claim: Claim, error: Exception) -> Outcome:
         """Return the outcome of a text with a problem."""
-        result = TextJobResultOut(index=claim.number, text=None, diff=None, error=problem_of(error, context_of(claim)))
+        result = failed_text(claim.number, problem_of(error, context_of(claim)))
         return Outcome(result.model_dump_json(), failure_of(error))
 
     def _outcome(self, claim: Claim, body: TextsIn, outcome: TextOutcome) -> Outcome:

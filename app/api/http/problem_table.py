@@ -107,7 +107,9 @@ OF_STORE = (
         30,
     ),
     ProblemType(errors.UnitAbandoned(3), 503, "unit-abandoned", "Services ended during the work"),
-    ProblemType(errors.UnitDamaged("it is no JSON"), 503, "unit-damaged", "The item's description is damaged"),
+    ProblemType(
+        errors.UnitDamaged("its result cannot be read"), 503, "unit-damaged", "The item is damaged on the disk"
+    ),
     ProblemType(
         errors.UploadUnusable(UPLOAD_ID, "10 of its 24 bytes have arrived; send the rest first"),
         422,

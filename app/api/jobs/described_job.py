@@ -3,6 +3,7 @@
 Neither is in the job's own record.
 """
 
+from contextlib import suppress
 from typing import Annotated
 
 from anyio import to_thread
@@ -11,26 +12,35 @@ from fastapi import Depends, Request
 from app.api.jobs.schemas import JobEventOut, JobOut, describe
 from app.engine.states import EngineState
 from app.engine.supervisor import Supervisor
-from app.errors import StoreUnavailable
+from app.errors import StoreError, StoreUnavailable
+from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.units.queue_places import QueuePlaces, has_place
+from app.jobs.units.unit_jobs import UnitCounts
 from app.store.volume.living_services import LivingServices
-from app.store.volume.volume import Volume
 from app.webhooks.records import delivery_of
 
 
 class DescribeJob:
     """Describes jobs for the requests of one service."""
 
-    def __init__(self, places: QueuePlaces, supervisor: Supervisor, services: LivingServices, volume: Volume) -> None:
+    def __init__(self, jobs: Jobs, places: QueuePlaces, supervisor: Supervisor, services: LivingServices) -> None:
+        self._jobs = jobs
         self._places = places
         self._supervisor = supervisor
         self._services = services
-        self._volume = volume
 
     async def one(self, job: Job) -> JobOut:
-        """Return a job as the API shows it."""
-        return (await self.all([job]))[0]
+        """Return a job as the API shows it. Results that were lost after its end count as failed."""
+        shown = (await self.all([job]))[0]
+        if not job.is_finished or job.units is None or job.is_one_unit:
+            return shown
+        counts = await to_thread.run_sync(self._counts, job)
+        if counts is None or not counts.lost:
+            return shown
+        result = shown.result and shown.result | {"failed_count": counts.failed}
+        warning = f"Results that are missing or damaged on the disk, and count as failed: {counts.lost}."
+        return shown.model_copy(update={"result": result, "warnings": [*shown.warnings, warning]})
 
     async def event(self, job: Job) -> JobEventOut:
         """Return a job as one record of its stream."""
@@ -47,9 +57,13 @@ class DescribeJob:
             places = self._places.of(jobs, rate)
         except StoreUnavailable:  # the jobs were read before
             places = {}
-        return [
-            describe(job, delivery_of(self._volume, job) if job.webhook else None, places.get(job.id)) for job in jobs
-        ]
+        volume = self._jobs.volume
+        return [describe(job, delivery_of(volume, job) if job.webhook else None, places.get(job.id)) for job in jobs]
+
+    def _counts(self, job: Job) -> UnitCounts | None:
+        with suppress(StoreError):  # the routes of its results say so
+            return self._jobs.units.counts(job)
+        return None
 
     def _expected_rate(self) -> float | None:
         """Return how many units a second all services would do if each took as long as a turn of this one's engine."""
@@ -61,7 +75,7 @@ class DescribeJob:
 
 async def _described(request: Request) -> DescribeJob:
     state = request.state
-    return DescribeJob(state.queue_places, state.supervisor, state.volume_monitor.services, state.store.volume)
+    return DescribeJob(state.jobs, state.queue_places, state.supervisor, state.volume_monitor.services)
 
 
 DescribeJobDep = Annotated[DescribeJob, Depends(_described)]

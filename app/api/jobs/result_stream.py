@@ -21,7 +21,7 @@ from app.api.jobs.stream import (
     STREAMS,
     Records,
 )
-from app.api.jobs.unit_results import UnitResults
+from app.api.jobs.unit_results import ResultPage, UnitResults
 from app.errors import JobNotFound
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
@@ -52,38 +52,40 @@ class ResultStream:
     results: UnitResults[Any]
     media_type: str
 
-    def answer(self, job: Job, after: int) -> Response:
+    async def answer(self, job: Job, after: int, *, is_resumed: bool) -> Response:
         """Return the response that streams the results after the first `after` ones, until the job has ended.
 
-        The answer to HEAD has the headers only.
+        The answer to HEAD has the headers only. If a client has resumed the stream (`is_resumed`), and has all results
+        of a finished job, the answer is 204. Raises JobNotFound and StoreUnavailable if the results cannot be read.
         """
+        # `job` was read before the results, so a finished job has no more results than these.
+        page = await to_thread.run_sync(self._read, job, after)
+        if is_resumed and job.is_finished and not page.items:
+            return Response(status_code=204, headers={"cache-control": "no-cache"})
         if self.request.method == "HEAD":
             return Response(headers=STREAM_HEADERS, media_type=self.media_type)
-        return Records(self._lines(job, after), media_type=self.media_type, headers=STREAM_HEADERS)
+        return Records(self._lines(job, page), media_type=self.media_type, headers=STREAM_HEADERS)
 
-    async def _lines(self, job: Job, after: int) -> AsyncIterator[bytes]:
+    async def _lines(self, job: Job, page: ResultPage[Any]) -> AsyncIterator[bytes]:
         if self.media_type == SSE:
             yield format_sse_event(retry=RETRY_MILLISECONDS)
         stopping: asyncio.Event = self.request.app.state.stopping
         try:
             while not stopping.is_set():
-                # `job` was read before the results, so a finished job has no more results than these.
-                page = await to_thread.run_sync(self._read, job, after)
                 for item in page.items:
                     yield self._line(item.model_dump_json(), page.next_cursor)
-                after = page.next_cursor
-                if page.has_more:
-                    continue
-                if job.is_finished:
-                    return
-                before = job
-                job = await next_record(self.request, self.watcher, job, KEEP_ALIVE_SECONDS)
-                if job == before:
-                    yield KEEP_ALIVE[self.media_type]
+                if not page.has_more:
+                    if job.is_finished:
+                        return
+                    before = job
+                    job = await next_record(self.request, self.watcher, job, KEEP_ALIVE_SECONDS)
+                    if job == before:
+                        yield KEEP_ALIVE[self.media_type]
+                page = await to_thread.run_sync(self._read, job, page.next_cursor)
         except JobNotFound:  # the job was removed
             return
 
-    def _read(self, job: Job, after: int) -> Any:  # noqa: ANN401 - a page of any kind of results
+    def _read(self, job: Job, after: int) -> ResultPage[Any]:
         return self.results.read(self.jobs, job, after=after, limit=PAGE if self.media_type != SSE else 1)
 
     def _line(self, result: str, position: int) -> bytes:

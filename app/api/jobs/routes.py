@@ -1,6 +1,7 @@
 """The routes of jobs. Every resource whose work runs as jobs has these routes, below its own path."""
 
 import inspect
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -38,6 +39,8 @@ from app.store import Store
 
 JobId = Annotated[str, Path(description="The job's id, from its `Location`.", examples=[JOB_ID])]
 JOB_ERRORS = (errors.JobNotFound, errors.StoreUnavailable)
+COUNT = re.compile(r"[0-9]+")
+"""Matches the id of an event of a stream of results: how many results the caller has."""
 MAX_CURSOR_DIGITS = 12
 CANCELLING: dict[int | str, dict[str, Any]] = {
     202: {"model": JobOut, "description": "The job, which the service that runs it will cancel."}
@@ -227,12 +230,10 @@ async def stream_job_results(
     if job.units is None:
         raise errors.JobWithoutResults(job.id, job.state)
     media_type = best_or_first((JSON_LINES, SSE), request.headers.getlist("accept"))
-    after = query.cursor
-    if media_type == SSE and last_event_id and last_event_id.isascii() and last_event_id.isdecimal():
-        after = int(last_event_id[:MAX_CURSOR_DIGITS])
-        if job.is_finished and after >= job.progress.done:
-            return Response(status_code=204, headers={"cache-control": "no-cache"})
-    return ResultStream(request, jobs, watcher, _results_of(kind), media_type).answer(job, after)
+    is_resumed = media_type == SSE and last_event_id is not None and bool(COUNT.fullmatch(last_event_id))
+    after = int(last_event_id[:MAX_CURSOR_DIGITS]) if is_resumed and last_event_id else query.cursor
+    stream = ResultStream(request, jobs, watcher, _results_of(kind), media_type)
+    return await stream.answer(job, after, is_resumed=is_resumed)
 
 
 def _results_of(kind: JobKind) -> UnitResults[Any]:

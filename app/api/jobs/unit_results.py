@@ -1,14 +1,19 @@
 """The results of a job of units: pages of them, while the job runs and after it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 
+from app.api.http.problem_types import Problem
+from app.api.http.problems import ProblemContext, problem_of
+from app.errors import UnitDamaged
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.jobs.units.records import ResultPlace
 from app.store import explaining_refusals
 from app.store.records.forms import RecordDamaged
 
@@ -46,8 +51,6 @@ class ResultPage(Generic[Item]):
     """How many results come before the next page."""
     has_more: bool
     """True if there are more results already."""
-    failed_count: int
-    """How many units of the job have failed so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +63,46 @@ class UnitResults(Generic[Item]):
     """The schema of a page."""
     to_page: Callable[[Job, list[Item], dict[str, Any]], BaseModel]
     """Makes a page of the job, its items and the members that the pages of every kind have."""
+    failed: Callable[[int, str | None, Problem], Item]
+    """Makes the result of a unit that has a problem, from the unit's number and name."""
 
     def read(self, jobs: Jobs, job: Job, *, after: int, limit: int) -> ResultPage[Item]:
-        """Read a page of results. Blocks. A result that cannot be read is left out, and reported as damaged.
+        """Read a page of results. Blocks. In place of a result that cannot be read it has the problem `unit-damaged`.
 
         Raises JobNotFound and StoreUnavailable.
         """
-        places, failed_count = jobs.units.results(job, after=after, limit=limit + 1)
+        places = jobs.units.results(job, after=after, limit=limit + 1)
         items, size_bytes, count = list[Item](), 0, 0
         for place in places[:limit]:
             if items and size_bytes + place.length > MAX_PAGE_BYTES:
                 break
             count += 1
             size_bytes += place.length
-            with explaining_refusals():  # a result that cannot be read for a moment must not be passed over
-                try:
-                    items.append(self.item.model_validate_json(jobs.units.read_result(job.id, place)))
-                except (RecordDamaged, ValidationError):
-                    jobs.note_damaged(job, f"the result of its item {place.unit} cannot be read")
-        return ResultPage(items, after + count, len(places) > count, failed_count)
+            items.append(self._item(jobs, job, place))
+        return ResultPage(items, after + count, len(places) > count)
+
+    def _item(self, jobs: Jobs, job: Job, place: ResultPlace) -> Item:
+        item: Item | None = None
+        # A result that cannot be read for a moment must not be passed over.
+        with explaining_refusals(), suppress(RecordDamaged, ValidationError):
+            item = self.item.model_validate_json(jobs.units.read_result(job, place))
+        is_readable = item is not None and getattr(item, "index", None) == place.unit
+        jobs.units.note_read(job, place.unit, is_readable=is_readable)
+        if item is not None and is_readable:
+            return item
+        jobs.note_damaged(job, "results of its items are missing or damaged")
+        name, path = jobs.units.origin(job, place.unit)
+        context = ProblemContext(path, job.created_by.request_id or "")
+        return self.failed(
+            place.unit, name, problem_of(UnitDamaged("its result is missing or cannot be read"), context)
+        )
 
     def answer(self, jobs: Jobs, job: Job, query: ResultsQuery) -> BaseModel:
         """Return a page as the API shows it. Blocks. Raises what `read` raises."""
         page = self.read(jobs, job, after=query.cursor or 0, limit=query.limit)
         items = sorted(page.items, key=lambda item: getattr(item, "index", 0))
         common = {
-            "failed_count": page.failed_count,
+            "failed_count": jobs.units.counts(job).failed,
             "next_cursor": page.next_cursor if page.has_more or not job.is_finished else None,
         }
         return self.to_page(job, items, common)

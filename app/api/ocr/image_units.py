@@ -10,10 +10,10 @@ from app.api.http.problems import problem_of
 from app.api.images.service import RecognitionService
 from app.api.jobs.unit_problems import NOT_NOW, context_of
 from app.api.ocr.reading_query import ReadingQuery
-from app.api.ocr.schemas import FileResultOut, describe
+from app.api.ocr.schemas import FileResultOut, describe, failed_file
 from app.engine.recognition import Recognition
 from app.engine.states import MAX_DEATHS_OF_ONE_UNIT
-from app.errors import EngineDied, EngineOutOfMemory, ServiceError, UnreadableImage
+from app.errors import EngineDied, EngineOutOfMemory, ServiceError, UnitDamaged, UnreadableImage
 from app.jobs.units.records import failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
 from app.jobs.units.unit_work import NotNow, UnitWork
@@ -43,7 +43,7 @@ class ImageUnits(UnitWork):
         except NOT_NOW as exc:
             raise NotNow(str(exc)) from exc
         except (FileNotFoundError, RecordDamaged):
-            return self.failed(claim, UnreadableImage("its file in the model folder is missing or not a file"))
+            return self.failed(claim, UnitDamaged("its file is missing or not a file"))
         except ServiceError as exc:
             return self.failed(claim, exc)
         return await to_thread.run_sync(self._succeeded, claim, recognition, query)
@@ -63,8 +63,7 @@ class ImageUnits(UnitWork):
 
     def failed(self, claim: Claim, error: Exception) -> Outcome:
         """Return the outcome of a file with a problem."""
-        problem = problem_of(error, context_of(claim))
-        result = FileResultOut(index=claim.number, name=claim.unit.name, recognition=None, error=problem)
+        result = failed_file(claim.number, claim.unit.name, problem_of(error, context_of(claim)))
         return Outcome(result.model_dump_json(), failure_of(error))
 
     def _succeeded(self, claim: Claim, recognition: Recognition, query: ReadingQuery) -> Outcome:

@@ -40,7 +40,7 @@ from app.api.jobs.unit_problems import unit_problem
 from app.api.jobs.unit_results import UnitResults
 from app.api.jobs.webhooks import BY_QUERY, WebhookTargetsDep, checked_webhook
 from app.api.ocr.reading_query import Correction, ReadingQuery
-from app.api.ocr.schemas import FileResultOut, RecognitionOut, RecognitionsOut, describe
+from app.api.ocr.schemas import FileResultOut, RecognitionOut, RecognitionsOut, describe, failed_file
 from app.engine.contract.processors import Processor
 from app.engine.recognition import Recognition
 from app.jobs.folder import Jobs
@@ -251,6 +251,7 @@ RESULTS = UnitResults(
     FileResultOut,
     RecognitionsOut,
     lambda _, items, common: RecognitionsOut(results=items, **common),
+    failed_file,
 )
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from app.api.ai.schemas import TextResultOut
 from app.api.http.problem_types import Problem
@@ -128,6 +129,13 @@ class FileResultOut(Schema):
     error: Problem | None
     """The problem with this file; null if the file could be read."""
 
+    @model_validator(mode="after")
+    def _check_has_one(self) -> Self:
+        """Refuse a result with neither or both, which only a damaged disk can have."""
+        if (self.recognition is None) == (self.error is None):
+            raise PydanticCustomError("result", "a result has either a text or a problem")
+        return self
+
 
 class RecognitionsOut(Schema):
     """One page of the results of a job's files."""
@@ -138,6 +146,11 @@ class RecognitionsOut(Schema):
     """The results of this page, in the order of the request."""
     next_cursor: NonNegativeInt | None
     """The `cursor` of the next page; null if the job is finished and this is the last page."""
+
+
+def failed_file(index: int, name: str | None, problem: Problem) -> FileResultOut:
+    """Return the result of a file that has a problem."""
+    return FileResultOut(index=index, name=name, recognition=None, error=problem)
 
 
 def describe(

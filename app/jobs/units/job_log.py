@@ -17,7 +17,7 @@ from pathlib import Path
 from app.errors import StoreUnavailable
 from app.jobs.progress import Progress, rounded
 from app.jobs.records import Failure, JobState
-from app.jobs.units.records import ENTRY, MAX_ENTRY_BYTES, PRIVATE_FILE, Entry, EntryKind, ResultPlace
+from app.jobs.units.records import ENTRY, MAX_ENTRY_BYTES, MAX_UNITS, PRIVATE_FILE, Entry, EntryKind, ResultPlace
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular
 from app.store.volume.server_lookups import FRESH_SECONDS, LOOKUP_PAUSE_SECONDS
@@ -50,6 +50,9 @@ class JobLog:
         """The results, in the order in which they were appended."""
         self.done: set[int] = set()
         """The units that have a result."""
+        self.ends: dict[str | None, int] = {}
+        """Where the last result ends in each file of results, in bytes, by the file's writer."""
+        self._missing: list[int] | None = None
         self.attempts = Counter[int]()
         """By unit, how many times a service has begun to work on it and has not given it back."""
         self.failures: dict[int, Failure] = {}
@@ -66,6 +69,13 @@ class JobLog:
     def is_complete(self) -> bool:
         """True if every unit has its result."""
         return len(self.done) >= self._units
+
+    @property
+    def missing(self) -> list[int]:
+        """The units without a result, in order."""
+        if self._missing is None:
+            self._missing = [number for number in range(min(self._units, MAX_UNITS)) if number not in self.done]
+        return self._missing
 
     def refresh(self, *, asks_server: bool = False) -> None:
         """Read what was appended since the last call. Raises OSError; RecordDamaged if the log is no regular file.
@@ -175,11 +185,10 @@ class JobLog:
             self.attempts[unit] -= 1
         elif entry.event == EntryKind.RESULT and entry.offset is not None and entry.length is not None:
             self.done.add(unit)
-            self.results.append(
-                ResultPlace(
-                    unit, entry.offset, entry.length, sys.intern(entry.writer) if entry.writer else None, read_at
-                )
-            )
+            self._missing = None
+            writer = sys.intern(entry.writer) if entry.writer else None
+            self.results.append(ResultPlace(unit, entry.offset, entry.length, writer, read_at))
+            self.ends[writer] = max(self.ends.get(writer, 0), self.results[-1].end)
             self._times.append(entry.at)
             del self.attempts[unit]
             if entry.failure:

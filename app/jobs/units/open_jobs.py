@@ -46,6 +46,8 @@ class OpenJob:
     """All units before this one have a result."""
     offsets: list[int] | None = None
     """Where each unit's line begins in `units.jsonl`; None until the file was read."""
+    unreadable: set[int] = field(default_factory=set)
+    """The units whose results could not be read when a caller last asked for them."""
 
     has_waited_for_end: bool = False
     """True if the log did not show the end of the job in time, although its record did."""

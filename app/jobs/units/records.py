@@ -125,6 +125,16 @@ class ResultPlace:
     read_at: float
     """When this process has read the place from the log, by the monotonic clock."""
 
+    @property
+    def end(self) -> int:
+        """Where the result ends in its file, in bytes."""
+        return self.offset + self.length
+
+    @classmethod
+    def unknown(cls, unit: int) -> "ResultPlace":
+        """Return the place of a result that the log has lost. Nothing can be read there."""
+        return cls(unit, 0, 0, None, 0.0)
+
 
 class JobFolder:
     """The paths of one job of units, below `.store/jobs/<id>/`."""

@@ -15,17 +15,8 @@ from app.jobs.progress import Progress
 from app.jobs.records import JOB, Failure, Job, JobState
 from app.jobs.units.job_log import append
 from app.jobs.units.open_jobs import OpenJob, OpenJobs, entry, lock_name
-from app.jobs.units.records import (
-    MAX_UNIT_BYTES,
-    MAX_UNITS,
-    MAX_UNITS_BYTES,
-    TASK,
-    UNIT,
-    EntryKind,
-    JobFolder,
-    Task,
-    Unit,
-)
+from app.jobs.units.records import MAX_UNITS, EntryKind, JobFolder, Task, Unit
+from app.jobs.units.unit_descriptions import line_of, task_of, unit_of
 from app.store import explaining_refusals
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular, read_regular
@@ -92,7 +83,7 @@ class UnitClaims:
         the job's files cannot be read.
         """
         known = self._jobs.open(job)
-        with known.using, explaining_refusals(), contextlib.suppress(JobNotFound):
+        with known.using, explaining_refusals(), contextlib.suppress(JobNotFound, JobEnded):
             known.refresh()
             if known.log.end is not None or known.log.is_complete:
                 self._end(known)
@@ -116,7 +107,7 @@ class UnitClaims:
         Raises ModelLocked or ModelInUse if a process works on it; otherwise as `claim`.
         """
         known = self._jobs.open(job)
-        with known.using, explaining_refusals(), contextlib.suppress(JobNotFound), ExitStack() as lock:
+        with known.using, explaining_refusals(), contextlib.suppress(JobNotFound, JobEnded), ExitStack() as lock:
             known.refresh()
             if known.log.end is not None or known.log.is_complete:
                 self._end(known)
@@ -143,7 +134,7 @@ class UnitClaims:
         with known.using, explaining_refusals(), contextlib.suppress(JobNotFound):
             known.refresh()
             if known.log.end is None and not known.log.is_complete:
-                return [number for number in range(min(job.units or 0, MAX_UNITS)) if number not in known.log.done]
+                return list(known.log.missing)
             self._end(known)
         return []
 
@@ -239,13 +230,14 @@ class UnitClaims:
     ) -> Claim | None:
         """Note in the log that this service begins a unit. None if another service has done the unit meanwhile."""
         with self._jobs.locked(known.job):
+            _check_unfinished(known)
             log, is_first = known.log, not known.log.has_begun
             if log.end is not None or number in log.done:
                 known.claimed.discard(number)
                 lock.close()
                 return None
-            line, task = _line_of(known, number), _task_of(known)
-            unit, damage = _unit_of(line)
+            line, task = line_of(known, number), task_of(known)
+            unit, damage = unit_of(line)
             _check_results(known, self.writer)
             if not understands(known.job, task):
                 raise RecordDamaged("a newer version of the service created it")
@@ -266,44 +258,20 @@ class UnitClaims:
             )
 
 
-def _task_of(known: OpenJob) -> Task:
-    """Return what to do with each unit. Raises RecordDamaged and OSError."""
+def _check_unfinished(known: OpenJob) -> None:
+    """Raise JobEnded if the record shows the end of the job, which its log has lost. Raises RecordDamaged, OSError.
+
+    Otherwise a service that has listed the job before its end would begin its units again.
+    """
     try:
-        return TASK.parse(read_regular(known.folder.task, TASK.max_bytes))
+        record = JOB.parse(read_regular(known.folder.record, JOB.max_bytes))
     except FileNotFoundError:
-        raise RecordDamaged("its task is missing") from None
+        raise JobNotFound(known.job.id) from None
+    if record.is_finished:
+        raise JobEnded
 
 
 def _check_results(known: OpenJob, writer: str) -> None:
     """Raise RecordDamaged if no result could be appended, so that no unit is worked on in vain."""
     with contextlib.suppress(FileNotFoundError):
         os.close(open_regular(known.folder.results_of(writer), os.O_RDWR))
-
-
-def _unit_of(line: bytes) -> tuple[Unit, str | None]:
-    """Return the unit that a line describes, or an empty unit and what is wrong with the line."""
-    try:
-        return UNIT.parse(line), None
-    except RecordDamaged as exc:
-        return Unit(), str(exc)
-
-
-def _line_of(known: OpenJob, number: int) -> bytes:
-    """Return the line that describes a unit. Raises RecordDamaged and OSError."""
-    try:
-        descriptor = open_regular(known.folder.units)
-    except FileNotFoundError:
-        raise RecordDamaged("the list of its units is missing") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if known.offsets is None:
-            if os.fstat(descriptor).st_size > MAX_UNITS_BYTES:
-                raise RecordDamaged(f"the list of its units has more than {MAX_UNITS_BYTES:,} bytes")
-            offsets, offset = list[int](), 0
-            while len(offsets) < (known.job.units or 0) and (line := file.readline(MAX_UNIT_BYTES)):
-                offsets.append(offset)
-                offset += len(line)
-            known.offsets = offsets
-        if number >= len(known.offsets):
-            raise RecordDamaged(f"the list of its units has no unit {number}")
-        file.seek(known.offsets[number])
-        return file.readline(MAX_UNIT_BYTES)

@@ -2,19 +2,32 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.events import OnEvent
 from app.jobs.idempotency import IdempotencyKeys
 from app.jobs.records import Job, JobState, Priority, new_job, write_record
 from app.jobs.units.job_log import JobLog
+from app.jobs.units.lost_results import lost_units, unplaced_units
 from app.jobs.units.new_units import NewUnits
-from app.jobs.units.open_jobs import LOCK_SECONDS, OpenJobs, explaining_damage, lock_name
+from app.jobs.units.open_jobs import LOCK_SECONDS, OpenJob, OpenJobs, explaining_damage, lock_name
 from app.jobs.units.records import JobFolder, ResultPlace, Task, Unit
 from app.jobs.units.unit_claims import UnitClaims
+from app.jobs.units.unit_descriptions import line_of, task_of, unit_of
 from app.store import Actor, Store, explaining_refusals
+from app.store.records.forms import RecordDamaged
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCounts:
+    """How many units of a job have no usable result."""
+
+    failed: int
+    """How many units have a problem; those whose results are lost are among them."""
+    lost: int
+    """How many units had a result that is damaged or missing on the disk."""
 
 
 class UnitJobs:
@@ -117,22 +130,63 @@ class UnitJobs:
             # If every unit has its result, a service was killed before it could end the job.
             return self._open.end(known, None if known.log.is_complete else JobState.CANCELLED)
 
-    def results(self, job: Job, *, after: int, limit: int) -> tuple[list[ResultPlace], int]:
+    def results(self, job: Job, *, after: int, limit: int) -> list[ResultPlace]:
         """Return the places of up to `limit` results, from the result `after` on, in the order of their completion.
 
-        Also returns how many units have failed so far. Raises JobNotFound, StoreUnavailable.
+        The results of a finished job that the log has lost come last, in the order of their units. Raises JobNotFound,
+        StoreUnavailable.
         """
+        with self._refreshed(job) as known:
+            placed = known.log.results
+            found = placed[after : after + limit]
+            if len(found) < limit and (lost := unplaced_units(known, job)):
+                begin = max(0, after - len(placed))
+                found += map(ResultPlace.unknown, lost[begin : begin + limit - len(found)])
+            return found
+
+    def counts(self, job: Job) -> UnitCounts:
+        """Return how many units of a job have failed, and of how many the result is lost, as far as that is known.
+
+        Raises JobNotFound, StoreUnavailable.
+        """
+        with self._refreshed(job) as known:
+            lost = lost_units(known, job, is_shared=self._volume.is_shared)
+            return UnitCounts(len(known.log.failures.keys() | lost), len(lost))
+
+    def read_result(self, job: Job, place: ResultPlace) -> bytes:
+        """Return a result as JSON. Raises RecordDamaged if it cannot be read, and OSError."""
+        return JobFolder(self._volume.jobs_dir, job.id).read_result(place, is_shared=self._volume.is_shared)
+
+    def note_read(self, job: Job, unit: int, *, is_readable: bool) -> None:
+        """Remember whether the result of a unit could be read, for `counts`."""
+        known = self._open.open(job)
+        with known.using:
+            (known.unreadable.discard if is_readable else known.unreadable.add)(unit)
+
+    def origin(self, job: Job, unit: int) -> tuple[str | None, str]:
+        """Return a unit's name and the path of the request that created its job; None and empty if unreadable.
+
+        Raises StoreUnavailable.
+        """
+        known = self._open.open(job)
+        name, path = None, ""
+        with known.using, explaining_refusals():
+            with suppress(RecordDamaged):
+                name = unit_of(line_of(known, unit))[0].name
+            with suppress(RecordDamaged):
+                path = task_of(known).path
+        return name, path
+
+    @contextmanager
+    def _refreshed(self, job: Job) -> Iterator[OpenJob]:
+        """Hold what is known of a job, with its log read. Raises JobNotFound, StoreUnavailable."""
         known = self._open.open(job)
         with known.using, explaining_refusals(), explaining_damage(job):
             if job.is_finished and self._volume.is_shared:
                 known.refresh_to_end()
             else:
                 known.refresh()
-            return known.log.results[after : after + limit], len(known.log.failures)
-
-    def read_result(self, job_id: str, place: ResultPlace) -> bytes:
-        """Return a result as JSON. Raises RecordDamaged if it cannot be read, and OSError."""
-        return JobFolder(self._volume.jobs_dir, job_id).read_result(place, is_shared=self._volume.is_shared)
+            yield known
 
     def remove(self, job_id: str) -> None:
         """Remove a job and its files. The record goes first, so that the job is gone at once. Raises OSError."""

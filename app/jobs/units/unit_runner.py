@@ -290,7 +290,7 @@ def _refusal(work: UnitWork, claim: Claim) -> ServiceError | None:
     """Return why a unit is not worked on; None if it is."""
     if claim.attempts > MAX_ATTEMPTS and not work.is_continued:
         return UnitAbandoned(claim.attempts - 1)
-    return UnitDamaged(claim.damage) if claim.damage else None
+    return UnitDamaged(f"its description cannot be read: {claim.damage}") if claim.damage else None
 
 
 def _span_end(job: Job, ended: Ended | None) -> Attributes:

@@ -332,15 +332,3 @@ def test_head_of_a_stream_is_answered_at_once(service: RunningService) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
     assert service.client.delete(location).status_code in {200, 202}
     job_at(service, location, "cancelled")
-
-
-def test_results_that_were_removed_are_left_out(service: RunningService) -> None:
-    """Of a job whose file of results another program has removed, the results are left out, and a warning says so."""
-    location = begin(service, "a")
-    job_at(service, location, "succeeded")
-    (results,) = (service.models_dir / ".store" / "jobs" / location.rpartition("/")[2]).glob("results.*.jsonl")
-    results.unlink()
-
-    assert service.client.get(f"{location}/results").raise_for_status().json()["results"] == []
-    warnings = service.client.get("/ai/jobs").json()["warnings"]
-    assert any("result of its item 0" in warning["reason"] for warning in warnings)

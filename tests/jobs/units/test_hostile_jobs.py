@@ -79,11 +79,12 @@ def use(store: Store, jobs: Jobs, job: Job) -> list[Exception]:
 
 
 def results_of_readable(jobs: Jobs, job: Job) -> None:
-    places, _ = jobs.units.results(job, after=0, limit=9)
-    for place in places:
+    jobs.units.counts(job)
+    for place in jobs.units.results(job, after=0, limit=9):
+        jobs.units.origin(job, place.unit)
         try:
-            jobs.units.read_result(job.id, place)
-        except Exception as exc:  # noqa: BLE001 - the two that a page of results leaves out
+            jobs.units.read_result(job, place)
+        except Exception as exc:  # noqa: BLE001 - the two in place of which a page of results has a problem
             assert type(exc).__name__ in {"RecordDamaged", "OSError"}  # noqa: PT017
 
 

@@ -19,7 +19,7 @@ from app.jobs.sweep import sweep_jobs
 from app.jobs.units import open_jobs
 from app.jobs.units.records import Task, Unit, failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
-from app.jobs.units.unit_jobs import UnitJobs
+from app.jobs.units.unit_jobs import UnitCounts, UnitJobs
 from app.store.store import Store
 from tests.support.held_jobs import DAY, files, store_on
 from tests.support.unit_works import (
@@ -213,7 +213,25 @@ def test_a_job_fails_only_if_all_its_units_fail(jobs: Jobs, failed: list[int], s
 
     assert found.state == state
     assert (found.failure and found.failure.detail) == ("unit 0" if state == JobState.FAILED else None)
-    assert jobs.units.results(job, after=0, limit=9)[1] == len(failed)
+    assert jobs.units.counts(job) == UnitCounts(len(failed), 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"#\n"])
+def test_a_finished_job_whose_log_is_lost_is_not_begun_again(store: Store, jobs: Jobs, content: bytes) -> None:
+    """A service that has listed the job before its end claims none of its units, and leaves the record as it is."""
+    job = create(jobs, "a", "b")
+    for _ in range(2):
+        finish(jobs, claimed(jobs, job.id))
+    ended = jobs.get(job.id)
+    replaced = folder_of(store, job).log.with_suffix(".other")
+    replaced.write_bytes(content)
+    replaced.replace(folder_of(store, job).log)
+
+    for each in (jobs, another(store)):
+        assert each.units.claims.claim(job) is None
+        assert each.units.claims.claim_unit(job, 0, lambda *_: True) is None
+        assert each.get(job.id) == ended
+        assert each.units.counts(ended) == UnitCounts(2, 2)
 
 
 def test_files_of_callers_are_private(store: Store, jobs: Jobs) -> None:
