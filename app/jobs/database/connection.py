@@ -112,8 +112,8 @@ class QueueDatabase:
             yield connection
 
     async def run(self, statement: str, **values: Any) -> list[TupleRow]:  # noqa: ANN401 - values of SQL
-        """Run a statement and return its rows. Raises DatabaseAway."""
-        async with self.transaction() as connection:
+        """Run a statement as one transaction and return its rows. Raises DatabaseAway."""
+        async with answering(), self._pool.connection() as connection:
             return await rows_of(connection, statement, **values)
 
 
@@ -128,7 +128,13 @@ async def open_database(url: str, folder_id: str) -> AsyncIterator[QueueDatabase
     async with answering(2 * OPERATION_SECONDS), await QueueConnection.connect(info) as connection:
         await _create_tables(connection, schema)
     pool = AsyncConnectionPool[AsyncConnection[TupleRow]](
-        info, connection_class=QueueConnection, min_size=1, max_size=CONNECTIONS, timeout=OPERATION_SECONDS, open=False
+        info,
+        connection_class=QueueConnection,
+        configure=_commit_each_statement,
+        min_size=1,
+        max_size=CONNECTIONS,
+        timeout=OPERATION_SECONDS,
+        open=False,
     )
     try:
         await pool.open()
@@ -141,6 +147,11 @@ async def open_database(url: str, folder_id: str) -> AsyncIterator[QueueDatabase
             loop = asyncio.get_running_loop()
             if closing := [each for each in _CLOSING if each.get_loop() is loop]:
                 await asyncio.wait(closing, timeout=OPERATION_SECONDS)
+
+
+async def _commit_each_statement(connection: AsyncConnection[TupleRow]) -> None:
+    """Make each statement outside of `transaction` a transaction, without a question and an answer for its two ends."""
+    await connection.set_autocommit(True)
 
 
 def schema_of(folder_id: str) -> str:
@@ -156,13 +167,14 @@ def schema_of(folder_id: str) -> str:
 def connection_info(url: str, schema: str) -> str:
     """Return what libpq needs to connect. Values in the URL go first, except the schema."""
     given: dict[str, Any] = dict(conninfo_to_dict(url))
-    options = f"{given.pop('options', '')} -c search_path={schema}".strip()
+    # The folder decides what was done, so the service need not wait until a row's change is on the disk.
+    options = ["-c synchronous_commit=off", *filter(None, [given.pop("options", "")]), f"-c search_path={schema}"]
     defaults: dict[str, Any] = {
         "connect_timeout": int(OPERATION_SECONDS),
         "tcp_user_timeout": int(OPERATION_SECONDS * 2000),  # else a machine that vanished is noticed after minutes
         "application_name": "ocr-model-service",
     }
-    return make_conninfo("", **(defaults | given), options=options)
+    return make_conninfo("", **(defaults | given), options=" ".join(options))
 
 
 def is_url(url: str) -> bool:

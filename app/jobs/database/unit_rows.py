@@ -41,6 +41,14 @@ SELECT
     )
 """  # noqa: S608 - constants
 """The virtual time of a class and lane, and the last tag of a key there. NULL if there are no such units."""
+BEGIN_TO_DEFER = """
+SELECT
+    pg_advisory_xact_lock(hashtextextended(current_schema() || ' defer', 0)),
+    set_config('synchronous_commit', 'on', true)
+"""
+"""One service at a time, so that no unit gets two rows, and no key the same tags twice. New rows are on the disk when
+they are committed: otherwise a killed database could give their ids, which services remember, to rows of other units.
+"""
 OF_JOB = "args->>'job' = %(job)s AND status IN ('todo', 'doing')"
 
 
@@ -64,8 +72,7 @@ class UnitRow:
 async def defer_units(database: QueueDatabase, job: Job, units: Sequence[int]) -> None:
     """Queue those of a job's units that have no row: all or, if it raises DatabaseAway, none."""
     async with database.transaction(OPERATION_SECONDS + len(units) / UNITS_A_SECOND) as connection:
-        # One service at a time, so that no unit gets two rows, and no key the same tags twice.
-        await rows_of(connection, "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' defer', 0))")
+        await rows_of(connection, BEGIN_TO_DEFER)
         statement = f"SELECT (args->>'unit')::int FROM procrastinate_jobs WHERE {OF_JOB}"  # noqa: S608 - a constant
         queued = {number for (number,) in await rows_of(connection, statement, job=job.id)}
         if missing := [number for number in units if number not in queued]:

@@ -155,6 +155,17 @@ async def test_a_unit_of_a_service_that_fell_silent_is_done_by_another(
     assert sorted(other.work.seen) == [(job.id, 0), (job.id, 1)]
 
 
+async def test_new_rows_outlast_a_killed_database(server: Postgres, url: str, store: Store, jobs: Jobs) -> None:
+    """Services remember the ids of rows, so the database must not give an id again that it has given before."""
+    async with serving(store, url) as service:
+        job = create(jobs, *"abc")
+        await service.queue.add(job)
+        await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(server.start)
+    schema = await asyncio.to_thread(server.run, SCHEMAS, url)
+    assert await asyncio.to_thread(server.run, f"SELECT count(*) FROM {schema}.procrastinate_jobs", url) == "3"  # noqa: S608
+
+
 async def test_a_service_that_lost_its_registration_goes_on(
     server: Postgres, url: str, store: Store, jobs: Jobs
 ) -> None:

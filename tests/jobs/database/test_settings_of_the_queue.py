@@ -58,9 +58,10 @@ def test_without_the_extra_the_service_says_what_to_install(tmp_path: Path, monk
 
 
 def test_parameters_of_the_url_are_kept() -> None:
-    """The schema is added to options that the URL has; its other parameters go first."""
+    """The options of the URL go before those of the service, except the schema; its other parameters go first."""
     info = connection_info("postgresql://host/jobs?options=-c%20statement_timeout%3D9&connect_timeout=1", "ocr_a")
 
-    assert "options='-c statement_timeout=9 -c search_path=ocr_a'" in info
+    # Of two equal options the last one counts.
+    assert "options='-c synchronous_commit=off -c statement_timeout=9 -c search_path=ocr_a'" in info
     assert "connect_timeout=1" in info
     assert schema_of("one") != schema_of("two")
