@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -43,10 +43,12 @@ from app.jobs.units.unit_claims import Claim
 from app.jobs.units.unit_queue import Understands, UnitQueue
 from app.store.records.forms import RecordDamaged
 
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 1.0
+SILENT_SECONDS = 1.5
+"""After how long without a heartbeat, in seconds, the other services look at the locks of a service's units. A unit
+whose lock is free is queued again: the service was killed. A service that lives, but is slow, goes on with its own."""
 STALLED_SECONDS = 10.0
-"""After how long without a heartbeat, in seconds, a service's units are queued again. A service that lives goes on with
-its own units, because it holds their locks."""
+"""After how long without a heartbeat, in seconds, a service is forgotten. If it lives, it has to connect again."""
 FILL_SECONDS = 10.0
 """How often a service looks in the folder for units that have no row, in seconds."""
 HELD_SECONDS = 3.0
@@ -121,8 +123,13 @@ class DatabaseQueue(UnitQueue):
 
     async def release(self, claim: Claim) -> None:
         """End a claim. The row of a unit without a result can be fetched again at once."""
-        is_done = await to_thread.run_sync(self.claims.is_done, claim)
-        await to_thread.run_sync(claim.release)  # before the row is free, or who fetches it would find it locked
+
+        def end() -> bool:
+            is_done = self.claims.is_done(claim)
+            claim.release()
+            return is_done
+
+        is_done = await to_thread.run_sync(end)  # before the row is free, or who fetches it would find it locked
         if row := self._rows.pop((claim.job.id, claim.number), None):
             await self._settle(row.id, None if is_done else _now())
 
@@ -212,19 +219,27 @@ class DatabaseQueue(UnitQueue):
             await database.manager.listen_for_jobs(on_notification=on_notification)
 
     async def _beat(self, database: QueueDatabase) -> None:
-        """Send heartbeats, and free the units of services that send none."""
+        """Send heartbeats, and queue the units again of services that send none and hold no lock of them."""
         manager = database.manager
         while True:
             async with answering():
                 await manager.update_heartbeat(self._worker)
                 await manager.prune_stalled_workers(STALLED_SECONDS)
-                stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
-            for row in stalled:
-                if row.id is not None:
-                    await self._put(database, row.id, _now())
-            if stalled:
+                silent = list(await manager.get_stalled_jobs(seconds_since_heartbeat=SILENT_SECONDS))
+            for row_id in await to_thread.run_sync(self._unlocked, silent):
+                await self._put(database, row_id, _now())
                 self._wake()
             await anyio.sleep(HEARTBEAT_SECONDS)
+
+    def _unlocked(self, rows: Iterable[Row]) -> list[int]:
+        """Return the ids of those rows whose units no process has locked in the folder. Blocks."""
+        found = list[int]()
+        with contextlib.suppress(StoreError, OSError):  # the rows are looked at again at the next heartbeat
+            for row in rows:
+                unit = UnitRow.of(row)
+                if row.id is not None and not (unit and self.claims.is_locked(unit.job_id, unit.unit)):
+                    found.append(row.id)
+        return found
 
     async def _keep_filled(self, database: QueueDatabase) -> None:
         while True:

@@ -138,6 +138,10 @@ class UnitClaims:
             self._end(known)
         return []
 
+    def is_locked(self, job_id: str, number: int) -> bool:
+        """Return True if a living process works on a unit. Raises StoreError and OSError."""
+        return self._jobs.locks.is_locked(lock_name(job_id, number))
+
     def is_done(self, claim: Claim) -> bool:
         """Return True if a claimed unit has its result, or its job has ended, as far as this process has read."""
         with claim.known.using:

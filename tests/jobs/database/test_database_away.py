@@ -40,6 +40,12 @@ def url(server: Postgres) -> Iterator[str]:
         server.start()
 
 
+def attempts_of(server: Postgres, url: str) -> str:
+    """Return how many times the rows that services work on were put back, one line for each row."""
+    schema = server.run(SCHEMAS, url)
+    return server.run(f"SELECT attempts FROM {schema}.procrastinate_jobs WHERE status = 'doing'", url)  # noqa: S608
+
+
 class Paused:
     """Work that waits for the test at the first unit."""
 
@@ -137,19 +143,32 @@ async def test_lost_rows_are_made_again(
 
 
 async def test_a_unit_of_a_service_that_fell_silent_is_done_by_another(
-    url: str, store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    server: Postgres, url: str, store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service was killed at a unit: its row is free after STALLED_SECONDS."""
-    monkeypatch.setattr(database_queue, "HEARTBEAT_SECONDS", 0.1)
-    monkeypatch.setattr(database_queue, "STALLED_SECONDS", 1.0)
-    job = create(jobs, "a", "b")
+    """A service was killed at a unit: its lock is free, so another service takes the unit long before STALLED_SECONDS.
+
+    While the lock is held, as by a service that is only slow, the unit's row is left as it is.
+    """
+    monkeypatch.setattr(database_queue, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(database_queue, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(database_queue, "STALLED_SECONDS", 3600.0)
+    looked, job = list[bool](), create(jobs, "a", "b")
     async with serving(store, url, is_silent=True) as silent:
         await silent.queue.add(job)
         claim = await silent.queue.claim_next({"local.units-of-a-test"}, lambda *_: True)
         assert claim
-        claim.release()  # as the system does at the end of a process
         other = Service(store, url)
+        is_locked = other.queue.claims.is_locked
+
+        def look(job_id: str, number: int) -> bool:
+            looked.append(is_locked(job_id, number))
+            return looked[-1]
+
+        monkeypatch.setattr(other.queue.claims, "is_locked", look)
         async with running(other):
+            await eventually_async(lambda: looked.count(True) > 2 and numbers_of(jobs, job) == [1])
+            assert await asyncio.to_thread(attempts_of, server, url) == "0"
+            claim.release()  # as the system does at the end of a process
             assert (await eventually_async(ended(jobs, job), within=60)).state == JobState.SUCCEEDED
 
     assert sorted(other.work.seen) == [(job.id, 0), (job.id, 1)]
