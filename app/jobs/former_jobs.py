@@ -26,7 +26,7 @@ from app.jobs.records import (
     record_of_units,
     write_record,
 )
-from app.jobs.units.new_units import NewUnits
+from app.jobs.units.new_units import RECEIVED_SUFFIX, NewUnits
 from app.jobs.units.open_jobs import lock_name
 from app.jobs.units.records import Task, Unit
 from app.store import Store, explaining_refusals
@@ -121,10 +121,12 @@ class FormerJobs:
         If this process is killed between the two renames, the next call goes on.
         """
         self._volume.check_writable()
-        shutil.rmtree(record_of_units(self._folder, job.id).parent, ignore_errors=True)
+        for left in (job.id, f"{job.id}{RECEIVED_SUFFIX}"):
+            shutil.rmtree(self._folder / left, ignore_errors=True)
         new = NewUnits.begin(self._folder, job.id)
         new.add_all([Unit()])
         new.finish(Task(job.request))
+        new.take_name()
         draft, record = new_draft_of(self._folder, job.id), record_of(self._folder, job.id)
         with draft.open("x") as file:
             file.write(json.dumps(json.loads(job.to_json()) | {"units": 1}))

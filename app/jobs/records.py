@@ -174,16 +174,25 @@ def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
 
     With `is_lasting` the record is synced to the disk first. Raises StoreFull, StoreReadOnly.
     """
-    job = replace(job, updated_at=datetime.now(UTC), owner=process_name())
     is_folder = job.units is not None
     draft = new_draft_of(folder / job.id if is_folder else folder, "job" if is_folder else job.id)
+    job = write_new_record(draft, job, is_lasting=is_lasting)
     with explaining_refusals():
-        with draft.open("x") as record:
-            record.write(job.to_json())
-            if is_lasting:
-                record.flush()
-                os.fsync(record.fileno())
         rename_path(draft, record_of_units(folder, job.id) if is_folder else record_of(folder, job.id))
+    return job
+
+
+def write_new_record(path: Path, job: Job, *, is_lasting: bool = True) -> Job:
+    """Write a job's record to a file that does not exist yet, and return the job as written.
+
+    With `is_lasting` the record is synced to the disk. Raises StoreFull, StoreReadOnly.
+    """
+    job = replace(job, updated_at=datetime.now(UTC), owner=process_name())
+    with explaining_refusals(), path.open("x") as record:
+        record.write(job.to_json())
+        if is_lasting:
+            record.flush()
+            os.fsync(record.fileno())
     return job
 
 

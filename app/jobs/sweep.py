@@ -19,6 +19,7 @@ from app.jobs.records import (
     record_of,
     record_of_units,
 )
+from app.jobs.units.new_units import RECEIVED_SUFFIX
 
 STRAY_SECONDS = 3600.0
 """The age at which a sweep removes a file that belongs to no job."""
@@ -94,7 +95,7 @@ def _is_left(jobs: Jobs, path: Path, known: set[str], retention: timedelta) -> b
     record = record_of(jobs.volume.jobs_dir, path.stem)
     if path.is_dir():
         record = record_of_units(jobs.volume.jobs_dir, path.name)
-    if not os.path.lexists(record):
+    if path.suffix == RECEIVED_SUFFIX or not os.path.lexists(record):
         return True
     # A newer version of this service may have written a record that cannot be read: keep it as long as a finished job.
     return read_record(jobs.volume.records, record) is None and _is_older_than(record, retention.total_seconds())

@@ -48,7 +48,7 @@ def test_files_of_killed_processes_are_removed(store: Store, jobs: Jobs) -> None
 
         sweep_jobs(jobs, DAY)
 
-        assert files(store) == sorted([new.job_id, "20261121T092012Z-0a1b23a56955.result"])
+        assert files(store) == sorted([new.folder.path.name, "20261121T092012Z-0a1b23a56955.result"])
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1}', "nonsense"])

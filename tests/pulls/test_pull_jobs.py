@@ -9,7 +9,7 @@ from app.errors import IdempotencyKeyReused, TooManyUnits
 from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
 from app.jobs.idempotency import RequestKey
-from app.jobs.records import Job, write_record
+from app.jobs.units.new_units import NewUnits
 from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_work import MAX_ATTEMPTS
 from app.pulls.pull_jobs import PullJobs
@@ -51,15 +51,15 @@ def test_a_key_gets_its_pull_also_when_that_is_finished(store: Store, jobs: Jobs
 
 
 def test_a_key_is_noted_before_the_pull_s_record(store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service is killed when the record is written: the request that is sent again makes one pull, and not two."""
-    record_writer = "app.jobs.units.unit_jobs.write_record"
+    """A service is killed when the job is there: the request that is sent again makes one pull, and not two."""
+    take_name = NewUnits.take_name
 
-    def killed_after(folder: Path, job: Job, *, is_lasting: bool) -> None:
-        write_record(folder, job, is_lasting=is_lasting)
+    def killed_after(new: NewUnits) -> None:
+        take_name(new)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(record_writer, killed_after)
+        patched.setattr(NewUnits, "take_name", killed_after)
         patched.setattr("shutil.rmtree", lambda *_, **__: None)  # a killed process removes nothing
         with pytest.raises(KeyboardInterrupt):
             PullJobs(store, jobs).find_or_create(A, ME, key=KEY)

@@ -1,4 +1,9 @@
-"""The units of a job that is being received: their files and descriptions, in the folder that the job will have."""
+"""The units of a job that is being received: their files and descriptions, in a folder that becomes that of the job.
+
+Until the job is created the folder has another name, because other services look for the record of each job that they
+find. A client of NFS remembers for up to half a minute that a file is missing, and would not find the new job for so
+long.
+"""
 
 import contextlib
 import hashlib
@@ -9,10 +14,13 @@ from pathlib import Path
 from typing import IO
 
 from app.errors import StoreFull
-from app.jobs.records import new_job_id
+from app.jobs.records import Job, new_job_id, write_new_record
 from app.jobs.units.records import PRIVATE_FILE, PRIVATE_FOLDER, JobFolder, Task, Unit, task_json
 from app.store import explaining_refusals
+from app.store.volume.renames import rename_path
 
+RECEIVED_SUFFIX = ".received"
+"""The end of the name of a folder whose units are received; before it is the id of the job."""
 RESERVE_BYTES, RESERVE_PART = 1 << 30, 0.02
 """How much of the disk jobs leave free for models and records: 1 GiB, on a small disk 2 %."""
 
@@ -20,10 +28,12 @@ RESERVE_BYTES, RESERVE_PART = 1 << 30, 0.02
 class NewUnits:
     """Receives the units of one job. Not safe for several threads at once."""
 
-    def __init__(self, folder: JobFolder, job_id: str, descriptions: IO[str]) -> None:
+    def __init__(self, jobs_dir: Path, folder: JobFolder, job_id: str, descriptions: IO[str]) -> None:
         """Use `NewUnits.begin`."""
         self.folder = folder
+        """The folder of the units now."""
         self.job_id = job_id
+        self._jobs_dir = jobs_dir
         self.count = 0
         """How many units there are so far."""
         self.is_created = False
@@ -34,10 +44,11 @@ class NewUnits:
     def begin(cls, jobs_dir: Path, job_id: str | None = None) -> "NewUnits":
         """Make the folder of a new job, by default with a new id. Raises OSError."""
         job_id = job_id or new_job_id(datetime.now(UTC))
-        folder = JobFolder(jobs_dir, job_id)
+        folder = JobFolder(jobs_dir, f"{job_id}{RECEIVED_SUFFIX}")
         folder.path.mkdir(mode=PRIVATE_FOLDER)
         folder.inputs.mkdir(mode=PRIVATE_FOLDER)
-        return cls(folder, job_id, _private(folder.units))
+        _private(folder.log).close()  # empty, so that no service looks for it in vain
+        return cls(jobs_dir, folder, job_id, _private(folder.units))
 
     def path_of(self, number: int) -> Path:
         """Return the path of the file of a unit that is to be received. Raises StoreFull if the disk is nearly full."""
@@ -62,6 +73,22 @@ class NewUnits:
             _sync(file)
         _sync(self._descriptions)
         self._descriptions.close()
+
+    def become(self, job: Job) -> Job:
+        """Write the record of the job, give the folder its name, and return the job as it was written.
+
+        Call `finish` before. Raises StoreFull, StoreReadOnly.
+        """
+        job = write_new_record(self.folder.record, job)
+        self.take_name()
+        self.is_created = True
+        return job
+
+    def take_name(self) -> None:
+        """Give the folder the name that the folder of the job has. Raises OSError."""
+        folder = JobFolder(self._jobs_dir, self.job_id)
+        rename_path(self.folder.path, folder.path)
+        self.folder = folder
 
     def fingerprint(self, kind: str) -> str:
         """Return the digest of the units, their files and the task, after `finish`. Raises OSError."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.events import OnEvent
 from app.jobs.idempotency import IdempotencyKeys
-from app.jobs.records import Job, JobState, Priority, new_job, write_record
+from app.jobs.records import Job, JobState, Priority, new_job
 from app.jobs.units.job_log import JobLog
 from app.jobs.units.lost_results import lost_units, unplaced_units
 from app.jobs.units.new_units import NewUnits
@@ -88,7 +88,7 @@ class UnitJobs:
                     return earlier
                 held.note(new.job_id, fingerprint)
             job = new_job(kind, request, actor, JobLog(new.folder.log, new.count).progress(), webhook)
-            return self._created(new, replace(job, priority=priority))
+            return new.become(replace(job, id=new.job_id, units=new.count, priority=priority))
 
     def create_of_one(self, new: NewUnits, job: Job) -> Job:
         """Create a job that is one unit and counts bytes, and return it. From now on any service may work on it.
@@ -100,13 +100,7 @@ class UnitJobs:
         with explaining_refusals():
             new.add_all([Unit()])
             new.finish(Task(job.request))
-            return self._created(new, job)
-
-    def _created(self, new: NewUnits, job: Job) -> Job:
-        job = replace(job, id=new.job_id, units=new.count)
-        job = write_record(self._volume.jobs_dir, job, is_lasting=True)
-        new.is_created = True
-        return job
+            return new.become(replace(job, id=new.job_id, units=new.count))
 
     def withdraw(self, new: NewUnits) -> None:
         """Undo the creation of a job that could not be queued; its folder is removed at the end of `new`.

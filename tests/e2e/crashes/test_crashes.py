@@ -23,6 +23,7 @@ import pytest
 
 from app.build import build_jobs
 from app.jobs.sweep import sweep_jobs
+from app.jobs.units.new_units import RECEIVED_SUFFIX
 from app.pulls.pull_jobs import PULL
 from app.store.policy import Policy
 from app.store.store import Store
@@ -116,7 +117,7 @@ def check_after_a_sweep(store: Store) -> None:
     sweep_jobs(jobs, JOB_RETENTION)
     assert list(store.volume.staging_dir.iterdir()) == []
     assert list(store.volume.aside_dir.glob("*.model")) == []
-    assert {path.suffix for path in store.volume.jobs_dir.iterdir()} <= {""}  # no drafts
+    assert {path.suffix for path in store.volume.jobs_dir.iterdir()} <= {"", RECEIVED_SUFFIX}  # no drafts
     assert list((store.volume.lock_file.parent / "leases").glob("*")) == []
     assert all(len(same) == 1 for same in by_label(store.root).values()), "a model lies in the trash as well"
     entries = {entry.id for entry in store.trash.entries()}

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from app.api.ai.routes import RESULTS
 from app.build import build_jobs
 from app.errors import StoreUnavailable
 from app.jobs.folder import Jobs
-from app.jobs.records import JobState
+from app.jobs.progress import Progress
+from app.jobs.records import JobState, new_job
 from app.jobs.sweep import sweep_jobs
 from app.jobs.units import open_jobs
-from app.jobs.units.records import Task, Unit, failure_of
+from app.jobs.units.records import JobFolder, Task, Unit, failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
 from app.jobs.units.unit_jobs import UnitCounts, UnitJobs
 from app.store.store import Store
@@ -259,7 +261,7 @@ def test_a_sweep_removes_finished_jobs_and_folders_without_a_record(store: Store
         sweep_jobs(jobs, DAY)
         old(received.folder.path)
         sweep_jobs(another(store), DAY)  # another service still receives it
-        assert files(store) == sorted([ended.id, waiting.id, received.job_id])
+        assert files(store) == sorted([ended.id, waiting.id, received.folder.path.name])
         received.is_created = True  # as if it was killed now
     old(received.folder.path)
 
@@ -267,6 +269,40 @@ def test_a_sweep_removes_finished_jobs_and_folders_without_a_record(store: Store
 
     assert files(store) == [waiting.id]
     assert [job.id for job in jobs.newest()] == [waiting.id]
+
+
+def test_a_sweep_removes_a_job_that_was_not_created_in_time(store: Store, jobs: Jobs) -> None:
+    """A service that is killed between the record of a new job and the folder's name leaves nothing for ever."""
+    with jobs.units.new() as received:
+        received.add_all([Unit(text="c")])
+        received.finish(Task({}))
+        received.folder.record.write_text("{}")
+        received.is_created = True  # as if it was killed now
+    old(received.folder.path)
+
+    sweep_jobs(another(store), DAY)
+
+    assert files(store) == []
+
+
+def test_the_folder_of_a_job_has_its_name_only_with_a_record(jobs: Jobs) -> None:
+    """Other services find no folder of a job before its record and its log are in it.
+
+    A client of NFS that has looked for a missing file does not find it for half a minute.
+    """
+    seen = []
+    with jobs.units.new() as new:
+        folder = JobFolder(jobs.volume.jobs_dir, new.job_id)
+        new.add_all([Unit(text="a")])
+        seen.append(folder.path.exists())
+        new.finish(Task({}))
+        seen.append(folder.path.exists())
+        job = new.become(replace(new_job(KIND, {}, ME, Progress()), id=new.job_id, units=1))
+
+    assert seen == [False, False]
+    assert folder.record.exists()
+    assert folder.log.read_bytes() == b""
+    assert jobs.get(job.id) == job
 
 
 def test_units_that_become_no_job_leave_nothing(store: Store, jobs: Jobs) -> None:
