@@ -77,6 +77,7 @@ bench: $(VENV)/dev ## Run the benchmarks and print the tables of docs/benchmarks
 	$(BIN)/python benchmarks/at_rest.py
 	$(BIN)/python benchmarks/engine_cycles.py
 	$(BIN)/python benchmarks/recognition_overhead.py
+	$(BIN)/python benchmarks/cores.py
 
 lock: $(VENV)/dev ## Pin the newest versions that pyproject.toml allows, with hashes.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
