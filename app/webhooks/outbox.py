@@ -5,6 +5,7 @@ again. A webhook is therefore sent at least once, always with the same id, which
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,7 +65,9 @@ class Outbox:
         self._folder = store.volume.webhooks_dir
         self._keep = keep
         self._settled = set[str]()
-        """The ids of jobs without a webhook, and of those whose delivery is over."""
+        """The ids of jobs without a webhook."""
+        self._over = set[str]()
+        """The ids of jobs whose delivery is over, as long as its record exists."""
         self._owed = dict[str, str]()
         """The URLs of the webhooks that are still to be sent, by the job's id."""
         self._not_before = dict[str, float]()
@@ -79,11 +82,13 @@ class Outbox:
         """Return the webhooks whose next attempt is due, those of the oldest jobs first. Raises StoreUnavailable."""
         ids = self._jobs.ids()
         self._forget_all_but(set(ids))
+        self._look_for_removed_records()
         now = time.monotonic()
         return [
             Owed(job_id, url)
             for job_id in ids
             if job_id not in self._settled
+            and job_id not in self._over
             and self._not_before.get(job_id, now) <= now
             and (url := self._url_of(job_id))
             and self._is_due(job_id)
@@ -155,7 +160,7 @@ class Outbox:
         if delivery is None:
             return True
         if delivery.is_over:
-            self._settled.add(job_id)
+            self._over.add(job_id)
             self._owed.pop(job_id, None)
             return False
         now = datetime.now(UTC)
@@ -165,8 +170,15 @@ class Outbox:
         self._not_before[job_id] = time.monotonic() + min(pause_seconds, LONGEST_PAUSE_SECONDS)
         return False
 
+    def _look_for_removed_records(self) -> None:
+        """Send a webhook again whose record an operator has removed for that."""
+        if self._over:
+            with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+                self._over.intersection_update({entry.name.removesuffix(".json") for entry in entries})
+
     def _forget_all_but(self, ids: set[str]) -> None:
         self._settled &= ids
+        self._over &= ids
         for gone in self._owed.keys() - ids:
             del self._owed[gone]
         for gone in self._not_before.keys() - ids:

@@ -112,6 +112,25 @@ def test_the_next_attempt_comes_when_it_is_due(store: Store, jobs: Jobs) -> None
     assert [owed.job_id for owed in due] == [now.id, set_back.id]
 
 
+@pytest.mark.parametrize("state", [DeliveryState.FAILED, DeliveryState.DELIVERED])
+def test_a_webhook_is_sent_again_if_its_record_is_removed(
+    store: Store, jobs: Jobs, outbox: Outbox, state: DeliveryState
+) -> None:
+    """An operator can have a delivery that is over made again without a restart of the services; it is shown as over
+    until then.
+    """
+    job, other = ended(jobs), ended(jobs)
+    over = Delivery("", datetime.now(UTC), state, attempts=3, last_error="the receiver answered 410")
+    for each in (job, other):
+        write_delivery(store.volume.webhooks_dir, replace(over, id=each.id))
+    assert outbox.due() == outbox.due() == []
+    assert delivery_of(store.volume, job) == replace(over, id=job.id)
+
+    delivery_record_of(store.volume.webhooks_dir, job.id).unlink()
+
+    assert outbox.due() == [Owed(job.id, URL)]
+
+
 def test_a_damaged_record_is_left_until_it_is_removed(store: Store, jobs: Jobs) -> None:
     """A damaged record is reported and stays; the webhook is not sent, until the record is gone."""
     job, other = ended(jobs), ended(jobs)
