@@ -1,5 +1,6 @@
 """The schemas of jobs."""
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import NonNegativeInt
@@ -8,7 +9,7 @@ from app import errors
 from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.schema import DamagedRecordOut, InlineEnum, Schema, Timestamp
-from app.jobs.progress import Unit
+from app.jobs.progress import Progress, Unit
 from app.jobs.records import Failure, Job, JobState
 from app.jobs.units.queue_places import QueuePlace
 from app.webhooks.records import Delivery, DeliveryState
@@ -80,8 +81,8 @@ class JobOut(Schema):
     state: InlineEnum[JobState]
     """The state; `succeeded`, `failed` and `cancelled` are final."""
     phase: str
-    """The current step; `done` if the job succeeded, and the last step if it failed or was cancelled. The route that
-    gets the job lists the phases of its kind."""
+    """The current step, which the route that gets the job lists; of an ended job `done`, `failed` or `cancelled`, of a
+    failed pull the last step."""
     progress: ProgressOut
     """The progress of the job."""
     queue: QueueOut | None
@@ -143,16 +144,31 @@ def _fields(job: Job, delivery: Delivery | None) -> dict[str, Any]:
     return {
         name: getattr(job, name)
         for name in JobOut.model_fields
-        if name not in {"queue", "request", "result", "warnings", "error", "created_by", "webhook"}
+        if name not in {"queue", "phase", "request", "result", "warnings", "error", "created_by", "webhook"}
     } | {
         "result": job.result and {name: value for name, value in job.result.items() if name != "warnings"},
         "warnings": (job.result or {}).get("warnings", []),
-        "progress": ProgressOut.model_validate(job.progress),
+        "phase": _phase(job),
+        "progress": ProgressOut.model_validate(_progress(job)),
         "request": request,
         "error": _problem(job.failure) if job.failure else None,
         "created_by": job.created_by.name,
         "webhook": _webhook(job.webhook, delivery or Delivery(job.id, job.updated_at)) if job.webhook else None,
     }
+
+
+def _phase(job: Job) -> str:
+    """Return the step of a job. A failed pull shows the step in which it failed, another ended job how it ended."""
+    if job.state is JobState.CANCELLED or (job.state is JobState.FAILED and job.progress.unit == "items"):
+        return job.state
+    return job.phase
+
+
+def _progress(job: Job) -> Progress:
+    """Return the progress of a job. An ended job whose units were not all done has no remaining time."""
+    if job.is_finished and job.progress.done != job.progress.total:
+        return replace(job.progress, rate=None, eta_seconds=None)
+    return job.progress
 
 
 def _webhook(url: str, delivery: Delivery) -> WebhookOut:

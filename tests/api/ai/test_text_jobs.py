@@ -246,6 +246,9 @@ def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
     cancelled = service.client.delete(location)
 
     assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
+    progress = cancelled.json()["progress"]
+    assert (cancelled.json()["phase"], progress["rate"], progress["eta_seconds"]) == ("cancelled", None, None)
+    assert service.client.get(location).json()["phase"] == "cancelled"
     eventually(lambda: not service.engine()["busy"])
     (result,) = service.client.get(f"{location}/results").raise_for_status().json()["results"]
     assert (result["index"], result["text"]) == (0, "A")
@@ -256,6 +259,7 @@ def test_a_job_of_which_nothing_succeeds_fails(service: RunningService) -> None:
     job = job_at(service, begin(service, "fail:too odd"), "failed")
 
     assert (job["error"]["status"], job["error"]["type"].rpartition(":")[2]) == (422, "engine-call-failed")
+    assert (job["phase"], job["progress"]["done"]) == ("failed", 1)
 
 
 def test_what_is_refused_is_refused_at_once(service: RunningService) -> None:
