@@ -215,11 +215,11 @@ class UnsupportedForm(Exception):
 class UnsupportedArchive(Exception):
     """A ZIP archive for a job has no files, or is beyond a limit."""
 
-    def __init__(self, name: str | None, reason: str) -> None:
+    def __init__(
+        self, name: str | None, reason: str, advice: str = "Send its files in fields 'file' of a form, or fewer of them"
+    ) -> None:
         which = f"The ZIP archive {name!r}" if name else "The ZIP archive"
-        super().__init__(
-            f"{which} cannot be used: {reason}. Send its files in fields 'file' of a form, or less of them."
-        )
+        super().__init__(f"{which} cannot be used: {reason}. {advice}.")
 
 
 class WrongHost(Exception):

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from fastapi.exceptions import RequestValidationError
+
 from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
 from app.api.images.form_parts import FormParts, Part
 from app.api.images.options.form_fields import repeated_option, unknown_option
@@ -12,6 +14,7 @@ from app.api.images.upload_ids import UPLOADS
 from app.engine.contract.archive_members import ZIP_SIGNATURES
 
 FILE_FIELD = "file"
+EMPTY = "the body is empty; send an image or a document, a form with files in fields 'file', or JSON with URLs"
 MAX_OPTION_BYTES = 8192
 """The longest value of an option in a form, in bytes."""
 PLAIN_CODINGS = {"binary", "8bit", "7bit"}
@@ -83,13 +86,17 @@ class Raw:
         self._files = files
 
     def write(self, data: bytes) -> None:
-        """Add bytes to the image."""
+        """Add bytes to the image. Without any there is no image."""
+        if not data:
+            return
         if not self._files.images:
             self._files.begin()
         self._files.write(data)
 
     def finish(self) -> None:
-        """Do nothing: any bytes may be the image's last."""
+        """Raise RequestValidationError if the body is empty. Any bytes may be the image's last."""
+        if not self._files.images:
+            raise RequestValidationError([{"loc": ("body",), "msg": EMPTY}])
 
 
 class Fields:

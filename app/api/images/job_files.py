@@ -14,6 +14,7 @@ from app.api.images.form_parser import IMAGE_LIMIT_VARIABLE
 from app.api.images.received import Image
 from app.jobs.units.new_units import NewUnits
 
+NO_FILES = "Put at least one image or document in it; folders, hidden files and __MACOSX/ do not count"
 DAMAGED = "it is a ZIP archive that is damaged or cut short"
 
 
@@ -59,7 +60,7 @@ def _archive(image: Image, limits: ArchiveLimits) -> _File:
         with open_archive(image.path, image.name, limits) as archive:
             if not archive.is_document:
                 if not archive.members:
-                    raise UnsupportedArchive(image.name, "it has no files")
+                    raise UnsupportedArchive(image.name, "it has no files to read", NO_FILES)
                 return _File(image, len(archive.members))
     except DamagedArchive:
         return _File(image, None, is_damaged=True)

@@ -46,7 +46,7 @@ class UrlBody:
             raise _refusal(None, "a JSON object is required, with the URL of the image in 'url'")
         if UPLOADS in self._sources and members.get(UPLOADS) is not None:
             if members.get(URL) is not None or members.get(URLS) is not None:
-                raise _refusal(UPLOADS, "give either uploads or URLs")
+                raise _refusal(UPLOADS, "give either 'uploads' or URLs, not both")
             self.uploads = upload_ids(members[UPLOADS])
         else:
             self.urls = tuple(self._urls_in(members))
@@ -59,10 +59,12 @@ class UrlBody:
     def _urls_in(self, members: dict[str, Any]) -> list[str]:
         url, urls = members.get(URL), members.get(URLS)
         if (url is None) == (urls is None):
-            raise _refusal(URL, "give either url or urls")
+            sources = ["'url', with one URL", "'urls', with a list of URLs"]
+            sources += ["'uploads', with the ids of finished uploads"] if UPLOADS in self._sources else []
+            raise _refusal(None, f"must have exactly one of these members: {'; '.join(sources)}")
         found = [url] if urls is None else urls
         if not isinstance(found, list) or not found:
-            raise _refusal(URLS, "must be a list of URLs")
+            raise _refusal(URLS, "must be a list of URLs, with one at least")
         if len(found) > self._most_urls:
             most = "one URL; send several as a job, with Prefer: respond-async" if self._most_urls == 1 else "URLs"
             raise _refusal(URLS, f"must have at most {'' if self._most_urls == 1 else f'{self._most_urls} '}{most}")

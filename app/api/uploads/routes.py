@@ -318,7 +318,9 @@ def _new_record(request: Request, actor: str, retention: timedelta) -> PartialRe
     metadata = tus.metadata(request)
     size_bytes = tus.number(request, "upload-length")
     if not size_bytes:
-        raise RequestValidationError([{"loc": ("header", "upload-length"), "msg": "A model cannot be empty"}])
+        raise RequestValidationError(
+            [{"loc": ("header", "upload-length"), "msg": "a file cannot be empty; send its size in bytes"}]
+        )
     now, upload_id = datetime.now(UTC), secrets.token_hex(16)
     if metadata.is_for_job:
         for field in ("if-match", "if-none-match"):

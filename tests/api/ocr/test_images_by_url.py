@@ -123,8 +123,8 @@ def test_the_document_shows_json_that_works(service: RunningService, hub: Hub, p
 @pytest.mark.parametrize(
     ("body", "name", "message"),
     [
-        ("{}", "url", "give either url or urls"),
-        ('{"url": "http://a.example/", "urls": []}', "url", "give either url or urls"),
+        ("{}", None, "must have exactly one of these members: 'url', with one URL"),
+        ('{"url": "http://a.example/", "urls": []}', None, "must have exactly one of these members"),
         ('{"url": 7}', "url", "a URL is text"),
         ('{"url": ""}', "url", "a URL is text"),
         (json.dumps({"url": "http://a.example/" + "a" * 3000}), "url", "2048 characters"),

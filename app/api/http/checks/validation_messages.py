@@ -23,6 +23,9 @@ KINDS = {
     "model": "a JSON object",
 }
 """What a value must be, in words. A key is the first part of a pydantic error type, such as `int` of `int_type`."""
+VISIBLE_ASCII = r"^[!-~]+$"
+FORMS = {VISIBLE_ASCII: "must have only visible ASCII characters, without spaces, such as a UUID"}
+"""What a text must be, in words, by the pattern that it must match."""
 SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "missing": lambda _: "is required",
     "string_unicode": lambda _: "must be text without lone surrogates",
@@ -34,6 +37,7 @@ SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "string_too_long": lambda ctx: f"must have at most {_counted(ctx['max_length'], 'character')}",
     "too_short": lambda ctx: f"must have at least {_counted(ctx['min_length'], 'item')}",
     "too_long": lambda ctx: f"must have at most {_counted(ctx['max_length'], 'item')}",
+    "string_pattern_mismatch": lambda ctx: FORMS.get(ctx["pattern"], f"must match {ctx['pattern']}"),
     "json_invalid": lambda ctx: f"the body is not valid JSON: {ctx['error']} at this character",
 }
 """For each error type of pydantic, a function that makes the sentence for the caller from the error's context."""
