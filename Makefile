@@ -49,7 +49,7 @@ test-slow: $(VENV)/dev ## Run the slow tests: a browser, a fuzz of the API, the 
 	$(BIN)/python -m pytest -m slow --timeout 900 -n $(SLOW_AT_ONCE) --dist loadfile --no-loadscope-reorder --ignore $(HUNG)
 	$(BIN)/python -m pytest -m slow --timeout 900 $(HUNG)
 
-test-trimmed: $(VENV)/dev ## Test recognition, texts and pulls with the packages trimmed as in the image; half an hour.
+test-trimmed: $(VENV)/dev ## Test recognition, texts and pulls with the packages trimmed as in the image; a quarter of an hour.
 	rm -rf build/trimmed && mkdir -p build/trimmed && cp -al $(VENV)/. build/trimmed
 	build/trimmed/bin/python deploy/trim_packages.py build/trimmed/lib/python3.*/site-packages
 	build/trimmed/bin/python -m pytest -m 'slow or not slow' --timeout 1800 -n $(AT_ONCE) --dist loadfile $(TRIMMED)

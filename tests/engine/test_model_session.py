@@ -173,7 +173,7 @@ async def test_a_load_that_is_abandoned_while_it_waits_for_a_lease_leaves_none(t
 
 async def test_a_release_waits_for_what_runs_and_not_for_what_waits(tmp_path: Path) -> None:
     """A release waits for the running work only; waiting work runs on the next process."""
-    limits = replace(QUICK, stop_seconds=20)
+    limits = replace(QUICK, stop_seconds=200)
     async with working(tmp_path, of_engine=limits) as worked:
         await worked.run("a")
         held = f"wait_for:{tmp_path / 'gate'}"

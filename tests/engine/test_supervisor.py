@@ -286,7 +286,7 @@ async def test_release_does_not_wait_for_ever(tmp_path: Path) -> None:
 
 async def test_a_release_does_not_wait_for_a_caller_that_waits_for_the_next_process(tmp_path: Path) -> None:
     """A caller may hold the engine without a call, while it waits for the next process."""
-    limits = replace(QUICK, stop_seconds=40)
+    limits = replace(QUICK, stop_seconds=200)
     async with supervised(tmp_path, limits=limits) as engine:
         supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid
