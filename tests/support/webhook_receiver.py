@@ -31,6 +31,8 @@ class Reply:
     """Answer only when this is set."""
     is_cut: bool = False
     """Close the connection instead."""
+    is_dripping: bool = False
+    """Send a head that does not end, a byte now and then."""
     is_endless: bool = False
     """Send a body that does not end until the sender closes the connection."""
 
@@ -127,6 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _answer(self, reply: Reply) -> None:
+        if reply.is_dripping:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nx-more: ")
+        while reply.is_dripping and not self.server.closing.wait(0.1):
+            self.wfile.write(b"x")
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)

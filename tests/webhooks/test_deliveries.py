@@ -159,21 +159,25 @@ def test_failures_are_retried_with_the_same_id(service: RunningService, receiver
     ] * 4
 
 
-def test_a_receiver_that_does_not_answer_in_time_is_asked_again(receiver: WebhookReceiver, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [{"gate": threading.Event()}, {"is_dripping": True}], ids=["silent", "dripping"])
+def test_a_receiver_that_does_not_answer_in_time_is_asked_again(
+    receiver: WebhookReceiver, tmp_path: Path, how: dict[str, Any]
+) -> None:
     """After OCR_WEBHOOK_TIMEOUT without an answer the attempt has failed, and the event is sent again."""
     about: dict[str, Any] = {"webhook_allowed_urls": receiver.url, "webhook_secret": SECRET, "webhook_timeout": "1s"}
-    receiver.replies["/hooks/silent"].append(Reply(gate=threading.Event()))
+    receiver.replies["/hooks/silent"].append(Reply(**how))
+    before = len(receiver.to("/hooks/silent"))
     (tmp_path / "models" / DEFAULT_MODEL).parent.mkdir(parents=True)
     (tmp_path / "models" / DEFAULT_MODEL).write_bytes(NO_TENSORS)
     with RunningService(tmp_path, engine_class=ECHO, webhook_retry_pause="0.1s", **about) as running:
         location = begin(running.wait_until_ready(), f"{receiver.url}/hooks/silent")
 
-        receiver.wait_for("/hooks/silent", count=2)
+        receiver.wait_for("/hooks/silent", count=before + 2)
         delivery(running, location, "delivered")
 
         first = next(line for line in running.log.splitlines() if "webhook.retried" in line)
         assert "did not answer within 1 s (OCR_WEBHOOK_TIMEOUT)" in first
-    assert len({(each.id, each.body) for each in receiver.to("/hooks/silent")}) == 1
+    assert len({(each.id, each.body) for each in receiver.to("/hooks/silent")[before:]}) == 1
 
 
 def test_gone_ends_the_attempts(service: RunningService, receiver: WebhookReceiver) -> None:
