@@ -168,9 +168,7 @@ class DatabaseQueue(UnitQueue):
         async with answering():
             self._worker = await database.manager.register_worker()
         await change_worker(database, self._worker, [row.id for row in self._rows.values()])
-        for row_id, at in list(self._owed.items()):
-            await self._put(database, row_id, at)
-            self._owed.pop(row_id, None)
+        await self._settle_owed(database)
         await self._fill(database)
         self._database = database
         if self._away_since is not None:
@@ -222,6 +220,7 @@ class DatabaseQueue(UnitQueue):
         """Send heartbeats, and queue the units again of services that send none and hold no lock of them."""
         manager = database.manager
         while True:
+            await self._settle_owed(database)  # a unit may have ended while this service connected
             async with answering():
                 await manager.update_heartbeat(self._worker)
                 await manager.prune_stalled_workers(STALLED_SECONDS)
@@ -313,6 +312,11 @@ class DatabaseQueue(UnitQueue):
         except DatabaseAway as exc:
             self._lose(exc, database)
         else:
+            self._owed.pop(row_id, None)
+
+    async def _settle_owed(self, database: QueueDatabase) -> None:
+        for row_id, at in list(self._owed.items()):
+            await self._put(database, row_id, at)
             self._owed.pop(row_id, None)
 
     async def _put(self, database: QueueDatabase, row_id: int, at: datetime | None) -> None:

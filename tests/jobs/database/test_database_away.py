@@ -10,6 +10,8 @@ import pytest
 from app.errors import QueueUnavailable
 from app.events import EventName
 from app.jobs.database import database_queue
+from app.jobs.database.connection import DatabaseAway, QueueDatabase
+from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
 from app.jobs.records import JobState
 from app.jobs.units.unit_claims import Claim
@@ -183,6 +185,31 @@ async def test_new_rows_outlast_a_killed_database(server: Postgres, url: str, st
     await asyncio.to_thread(server.start)
     schema = await asyncio.to_thread(server.run, SCHEMAS, url)
     assert await asyncio.to_thread(server.run, f"SELECT count(*) FROM {schema}.procrastinate_jobs", url) == "3"  # noqa: S608
+
+
+async def test_a_unit_given_back_while_its_service_connects_is_queued(
+    url: str, store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The work on a unit ends between the settling of what is owed to the database and the end of the connecting."""
+    async with serving(store, url) as service:
+        await service.queue.add(create(jobs, "a"))
+        claim = await service.queue.claim_next({"local.units-of-a-test"}, lambda *_: True)
+        assert claim
+        assert isinstance(service.queue, DatabaseQueue)
+        fill = service.queue._fill
+
+        async def fill_and_give_back(database: QueueDatabase) -> None:
+            await fill(database)
+            await service.queue.release(claim)
+
+        monkeypatch.setattr(service.queue, "_fill", fill_and_give_back)
+        service.queue._lose(DatabaseAway("the test says so"), service.queue._database)
+        async with asyncio.timeout(60):
+            while not (again := await service.queue.claim_next({"local.units-of-a-test"}, lambda *_: True)):
+                await asyncio.sleep(0.02)
+        assert again.number == 0
+        monkeypatch.undo()
+        await service.queue.release(again)
 
 
 async def test_a_service_that_lost_its_registration_goes_on(
