@@ -107,6 +107,6 @@ class GuardedRoute(APIRoute):
             try:
                 return await handle(request)
             except RequestValidationError as exc:
-                raise explained(exc, checks.body_model) from None
+                raise explained(exc, checks.body_model, checks.parameters) from None
 
         return checked

@@ -135,7 +135,11 @@ def metadata(request: Request) -> Metadata:
     if purpose not in {MODELS, IMAGES}:
         raise malformed(field, f"'purpose' must be {MODELS!r} or {IMAGES!r}, encoded in base64 like every value")
     if purpose == MODELS and "filename" not in found:
-        raise malformed(field, "it lacks 'filename', the model's name in base64")
+        raise malformed(
+            field,
+            "it lacks 'filename', the model's name in base64; "
+            "for a file of a job, it needs the purpose 'images' instead",
+        )
     sha256 = found.get("sha256", "").lower() or None
     if sha256 and not SHA256_HEX.fullmatch(sha256):
         raise malformed(field, "'sha256' must be 64 hexadecimal digits, encoded in base64 like every value")

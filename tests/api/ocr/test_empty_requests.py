@@ -79,3 +79,21 @@ def test_a_wrong_idempotency_key_is_explained_in_words(service: RunningService, 
     assert problem_of(answer) == (422, "invalid-request")
     (found,) = [each for each in answer.json()["errors"] if each["where"][-1] == "idempotency-key"]
     assert found["message"] == "must have only visible ASCII characters, without spaces, such as a UUID"
+
+
+@pytest.mark.parametrize("name", ["priority", "webhook"])
+def test_an_option_in_the_wrong_place_is_explained(service: RunningService, name: str) -> None:
+    """Options of jobs on texts belong in the query, where another operation has them in its JSON."""
+    answer = service.client.post("/ai/spell-check", json={"texts": ["a"], name: "low"})
+
+    assert problem_of(answer) == (422, "invalid-request")
+    (found,) = answer.json()["errors"]
+    assert found["where"] == ["body", name]
+    assert found["message"].startswith("it belongs in the query, not the JSON body")
+
+
+def test_an_upload_without_a_name_is_for_a_job(service: RunningService) -> None:
+    answer = service.client.post("/uploads", headers={"upload-length": "3"})
+
+    assert problem_of(answer) == (422, "invalid-request")
+    assert "for a file of a job, it needs the purpose 'images'" in answer.json()["detail"]

@@ -49,7 +49,8 @@ class RequestChecks:
         headers = {name.lower() for name, _ in _fields(route.dependant, "header_params")}
         headers |= {each["name"].lower() for each in documented if each["in"] == "header"}
         query = dict(_fields(route.dependant, "query_params"))
-        self._parameters = sorted(query)
+        self.parameters = sorted(query)
+        """The names of the parameters that the route takes in the query."""
         self._whole_numbers = frozenset(name for name, annotation in query.items() if _is_whole_number(annotation))
         self._ignored_conditions = CONDITIONS - headers
         self._ignored_overrides = OVERRIDES - (
@@ -87,7 +88,7 @@ class RequestChecks:
             if not DIGITS.fullmatch(request.query_params[name])
         ]
         for name in dict.fromkeys(names):
-            if name not in self._parameters:
+            if name not in self.parameters:
                 wrong.append(_at("query", name, self._say_unknown(name)))
             elif names.count(name) > 1:
                 wrong.append(_at("query", name, "it is given more than once"))
@@ -95,7 +96,7 @@ class RequestChecks:
             raise RequestValidationError(wrong)
 
     def _say_unknown(self, name: str) -> str:
-        said = say_unknown(name, self._parameters, "parameter")
+        said = say_unknown(name, self.parameters, "parameter")
         model = self.body_model
         is_in_body = isinstance(model, type) and issubclass(model, BaseModel) and name in model.model_fields
         return f"it belongs in the JSON body, not the query; {said}" if is_in_body else said
@@ -128,7 +129,7 @@ class RequestChecks:
         except ClientDisconnect:
             raise BodyCutShort from None
         if body.strip() not in NOTHING:
-            advice = f"; its parameters belong in the query: {', '.join(self._parameters)}" if self._parameters else ""
+            advice = f"; its parameters belong in the query: {', '.join(self.parameters)}" if self.parameters else ""
             raise RequestValidationError([_at("body", None, f"this operation takes no body{advice}")])
 
 

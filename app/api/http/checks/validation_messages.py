@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from fastapi.exceptions import RequestValidationError
@@ -43,8 +43,12 @@ SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 """For each error type of pydantic, a function that makes the sentence for the caller from the error's context."""
 
 
-def explained(exc: RequestValidationError, body_model: object) -> RequestValidationError:
-    """Return the error with sentences that say what is allowed. `body_model` is the class of the JSON body, or None.
+def explained(
+    exc: RequestValidationError, body_model: object, parameters: Sequence[str] = ()
+) -> RequestValidationError:
+    """Return the error with sentences that say what is allowed.
+
+    `body_model` is the class of the JSON body, or None; `parameters` are the names that the query may have.
 
     The messages of errors that this service itself has raised are already sentences, and stay as they are.
     """
@@ -53,15 +57,18 @@ def explained(exc: RequestValidationError, body_model: object) -> RequestValidat
         # For a parameter whose type is a union, pydantic reports an error for each member, with the member's name at
         # the end.
         place = tuple(error["loc"]) if error["loc"][0] == "body" else tuple(error["loc"][:2])
-        found.setdefault(place, {"loc": place, "msg": _sentence(error, body_model)})
+        found.setdefault(place, {"loc": place, "msg": _sentence(error, body_model, parameters)})
     return RequestValidationError(list(found.values()), body=exc.body)
 
 
-def _sentence(error: Mapping[str, Any], body_model: object) -> str:
+def _sentence(error: Mapping[str, Any], body_model: object, parameters: Sequence[str]) -> str:
     kind, message = error.get("type", ""), str(error["msg"])
     context = error.get("ctx", {})
     if kind == "extra_forbidden":
-        return say_unknown(str(error["loc"][-1]), sorted(_fields_at(body_model, error["loc"][1:-1])), "field")
+        name = str(error["loc"][-1])
+        said = say_unknown(name, sorted(_fields_at(body_model, error["loc"][1:-1])), "field")
+        is_in_query = tuple(error["loc"]) == ("body", name) and name in parameters
+        return f"it belongs in the query, not the JSON body; {said}" if is_in_query else said
     if kind in {"enum", "literal_error"}:
         return _one_of(context["expected"], error.get("input"))
     if kind == "missing" and tuple(error["loc"]) == ("body",):
