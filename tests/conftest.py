@@ -10,7 +10,11 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from app.build import build_jobs
+from app.jobs.folder import Jobs
+from app.store.store import Store
 from tests.support.deployed.postgres import Postgres, is_installed
+from tests.support.held_jobs import store_on
 from tests.support.service import ECHO, RunningService
 
 Serve = Callable[..., RunningService]
@@ -56,6 +60,18 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             return running.enter_context(RunningService(folder, **settings))  # type: ignore[arg-type]
 
         yield start
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Return the store of an empty folder, without a service."""
+    return store_on(tmp_path / "models")
+
+
+@pytest.fixture
+def jobs(store: Store) -> Jobs:
+    """Return the jobs in the store."""
+    return build_jobs(store)
 
 
 @pytest.fixture(scope="session")

@@ -57,10 +57,6 @@ class PullUnits(UnitWork):
         """Return the lane of pulls."""
         return LaneName.PULLS
 
-    async def run(self, claim: Claim) -> Outcome:
-        """Use `begin`: a pull pauses."""
-        raise NotImplementedError
-
     def begin(self, claim: Claim, place: Place) -> "PullUnitRun":
         """Return a new run of a pull. It gives its place to another pull while it waits for its source."""
         return PullUnitRun(self, claim, place)

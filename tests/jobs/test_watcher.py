@@ -6,22 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from app.build import build_jobs
 from app.errors import JobNotFound
 from app.jobs.folder import Jobs
 from app.jobs.records import JobState, record_of_units
 from app.jobs.watcher import JobWatcher
-from tests.support.held_jobs import create_pull, finish_pull, store_on
+from tests.support.held_jobs import create_pull, finish_pull
 
 pytestmark = pytest.mark.anyio
 
 CALLERS = 100
-
-
-@pytest.fixture
-def jobs(tmp_path: Path) -> Jobs:
-    """Return the jobs of a new store."""
-    return build_jobs(store_on(tmp_path / "models"))
 
 
 async def test_many_callers_wait_without_a_thread_each(jobs: Jobs) -> None:

@@ -58,27 +58,25 @@ def of_hub(hub: Hub, content: bytes = CONTENT) -> PullRequest:
     return PullRequest(repository="org/repo", file="m.bin")
 
 
-def test_a_new_request_continues_a_failed_pull(
-    make_pulls: MakePulls, own_hub: Hub, own_store: Store, own_jobs: Jobs
-) -> None:
+def test_a_new_request_continues_a_failed_pull(make_pulls: MakePulls, own_hub: Hub, store: Store, jobs: Jobs) -> None:
     """After an outage beyond the retries, the next equal request downloads only the missing bytes."""
     request = of_hub(own_hub)
     first = failed_at_cut(make_pulls, own_hub, request)
-    own_store.sweep(own_jobs.is_over)
-    assert [path.stat().st_size for path in staged(own_store)] == [CUT]
+    store.sweep(jobs.is_over)
+    assert [path.stat().st_size for path in staged(store)] == [CUT]
     own_hub.seen.clear()
 
     job = make_pulls().ask_for(request, ME)
 
     assert job.id != first.id
     assert job.state == "succeeded", job.failure
-    assert (own_store.root / "org_repo/m.bin").read_bytes() == CONTENT
+    assert (store.root / "org_repo/m.bin").read_bytes() == CONTENT
     assert ranges(own_hub) == [f"bytes={CUT}-"]
     assert own_hub.asked("cdn")[0].headers["If-Range"]
-    assert list(own_store.volume.staging_dir.iterdir()) == []
+    assert list(store.volume.staging_dir.iterdir()) == []
 
 
-def test_a_pull_of_a_url_is_continued_with_its_etag(make_pulls: MakePulls, own_hub: Hub, own_store: Store) -> None:
+def test_a_pull_of_a_url_is_continued_with_its_etag(make_pulls: MakePulls, own_hub: Hub, store: Store) -> None:
     """A URL without a digest is continued by If-Range; if the file has changed, the new version is whole."""
     for content in (CONTENT, NEWER):
         own_hub.faults.clear()
@@ -90,11 +88,11 @@ def test_a_pull_of_a_url_is_continued_with_its_etag(make_pulls: MakePulls, own_h
         job = make_pulls().ask_for(request, ME)
 
         assert job.state == "succeeded", job.failure
-        assert (own_store.root / "a.bin").read_bytes() == content
+        assert (store.root / "a.bin").read_bytes() == content
         assert ranges(own_hub) == [None, None, f"bytes={CUT}-"]
 
 
-def test_another_signature_is_another_file(make_pulls: MakePulls, own_hub: Hub, own_store: Store) -> None:
+def test_another_signature_is_another_file(make_pulls: MakePulls, own_hub: Hub, store: Store) -> None:
     """The query of a URL can name the file, so that a URL with another query is downloaded from its first byte."""
     url = own_hub.put("/a.bin", CONTENT)
     failed_at_cut(make_pulls, own_hub, PullRequest(url=f"{url}?id=1"), *ASKED)
@@ -102,10 +100,10 @@ def test_another_signature_is_another_file(make_pulls: MakePulls, own_hub: Hub, 
 
     assert make_pulls().ask_for(PullRequest(url=f"{url}?id=2"), ME).state == "succeeded"
     assert ranges(own_hub) == [None, None, None]
-    assert (own_store.root / "a.bin").read_bytes() == CONTENT
+    assert (store.root / "a.bin").read_bytes() == CONTENT
 
 
-def test_with_a_digest_any_place_continues_the_file(make_pulls: MakePulls, own_hub: Hub, own_store: Store) -> None:
+def test_with_a_digest_any_place_continues_the_file(make_pulls: MakePulls, own_hub: Hub, store: Store) -> None:
     """A pull with the same digest continues the file from another URL, such as one with a new signature."""
     url, sha256 = own_hub.put("/a.bin", CONTENT), hashlib.sha256(CONTENT).hexdigest()
     failed_at_cut(make_pulls, own_hub, PullRequest(url=f"{url}?id=1", sha256=sha256), *ASKED)
@@ -113,25 +111,23 @@ def test_with_a_digest_any_place_continues_the_file(make_pulls: MakePulls, own_h
 
     assert make_pulls().ask_for(PullRequest(url=f"{url}?id=2", sha256=sha256), ME).state == "succeeded"
     assert ranges(own_hub) == [None, None, f"bytes={CUT}-"]
-    assert (own_store.root / "a.bin").read_bytes() == CONTENT
+    assert (store.root / "a.bin").read_bytes() == CONTENT
 
 
-def test_wrong_bytes_of_an_earlier_pull_are_downloaded_again(
-    make_pulls: MakePulls, own_hub: Hub, own_store: Store
-) -> None:
+def test_wrong_bytes_of_an_earlier_pull_are_downloaded_again(make_pulls: MakePulls, own_hub: Hub, store: Store) -> None:
     """If the bytes of an earlier pull and the rest do not have the digest, the file is downloaded once more, whole."""
     request = of_hub(own_hub)
     failed_at_cut(make_pulls, own_hub, request)
-    with staged(own_store)[0].open("r+b") as partial:
+    with staged(store)[0].open("r+b") as partial:
         partial.write(b"?")
 
     job = make_pulls().ask_for(request, ME)
 
     assert job.state == "succeeded", job.failure
-    assert (own_store.root / "org_repo/m.bin").read_bytes() == CONTENT
+    assert (store.root / "org_repo/m.bin").read_bytes() == CONTENT
 
 
-def test_a_source_that_ignores_if_range_mixes_nothing(make_pulls: MakePulls, own_hub: Hub, own_store: Store) -> None:
+def test_a_source_that_ignores_if_range_mixes_nothing(make_pulls: MakePulls, own_hub: Hub, store: Store) -> None:
     """A source that sends the rest of another version in spite of If-Range is asked for the whole new version."""
     request = PullRequest(url=own_hub.put("/a.bin", CONTENT))
     own_hub.faults.extend([*ASKED, Fault(cut_after=CUT), Fault(content=NEWER, ignore_if_range=True)])
@@ -139,11 +135,11 @@ def test_a_source_that_ignores_if_range_mixes_nothing(make_pulls: MakePulls, own
     job = make_pulls().ask_for(request, ME)
 
     assert job.state == "succeeded", job.failure
-    assert (own_store.root / "a.bin").read_bytes() == NEWER
+    assert (store.root / "a.bin").read_bytes() == NEWER
 
 
 def test_etags_that_differ_from_server_to_server_do_not_matter_with_a_digest(
-    make_pulls: MakePulls, own_hub: Hub, own_store: Store
+    make_pulls: MakePulls, own_hub: Hub, store: Store
 ) -> None:
     """A download with a digest continues although the ETag of each answer is another one; the digest proves it."""
     request = PullRequest(url=own_hub.put("/a.bin", CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
@@ -154,56 +150,56 @@ def test_etags_that_differ_from_server_to_server_do_not_matter_with_a_digest(
     job = make_pulls().ask_for(request, ME)
 
     assert job.state == "succeeded", job.failure
-    assert (own_store.root / "a.bin").read_bytes() == CONTENT
+    assert (store.root / "a.bin").read_bytes() == CONTENT
     assert None not in ranges(own_hub)[3:]
 
 
 def test_the_partial_file_goes_when_it_is_of_no_use(
-    make_pulls: MakePulls, own_hub: Hub, own_store: Store, own_jobs: Jobs
+    make_pulls: MakePulls, own_hub: Hub, store: Store, jobs: Jobs
 ) -> None:
     """The file of a failed pull goes when it expires, when the pull is cancelled, or when its digest is wrong."""
     request = of_hub(own_hub)
     short = replace(LIMITS, partial_retention=timedelta(0))
     failed_at_cut(lambda: make_pulls(limits=short), own_hub, request)
-    own_store.sweep(own_jobs.is_over)
-    expired = staged(own_store)
+    store.sweep(jobs.is_over)
+    expired = staged(store)
     job = failed_at_cut(make_pulls, own_hub, request)
-    PullJobs(own_store, own_jobs).cancel(job.id)
-    cancelled = staged(own_store)
+    PullJobs(store, jobs).cancel(job.id)
+    cancelled = staged(store)
     failed_at_cut(make_pulls, own_hub, request)
     wrong = make_pulls().ask_for(replace(request, sha256="0" * 64), ME)
 
-    assert (expired, cancelled, staged(own_store)) == ([], [], [])
+    assert (expired, cancelled, staged(store)) == ([], [], [])
     assert wrong.failure
     assert wrong.failure.error == "DigestMismatch"
     assert "pull it again" in wrong.failure.detail
 
 
 def test_two_pulls_of_one_file_do_not_share_a_partial_file(
-    make_pulls: MakePulls, own_hub: Hub, own_store: Store, own_jobs: Jobs
+    make_pulls: MakePulls, own_hub: Hub, store: Store, jobs: Jobs
 ) -> None:
     """While another pull writes a model's shared partial file, another pull of it has a file of its own."""
     request = of_hub(own_hub)
     failed_at_cut(make_pulls, own_hub, request)
-    shared, _ = own_store.incoming.resume(staged(own_store)[0].stem)
+    shared, _ = store.incoming.resume(staged(store)[0].stem)
 
     job = make_pulls().ask_for(PullRequest(repository="org/repo", files="*.bin"), ME)
 
     assert job.state == "succeeded", job.failure
-    assert (own_store.root / "org_repo/m.bin").read_bytes() == CONTENT
+    assert (store.root / "org_repo/m.bin").read_bytes() == CONTENT
     assert shared.size_bytes == CUT
     shared.release()
-    assert len(staged(own_store)) == 1
-    assert own_jobs.unfinished(PULL) == []
+    assert len(staged(store)) == 1
+    assert jobs.unfinished(PULL) == []
 
 
-def test_what_is_on_the_disk_needs_no_more_space(own_store: Store) -> None:
+def test_what_is_on_the_disk_needs_no_more_space(store: Store) -> None:
     """A pull that continues a partial file needs space for the missing bytes only."""
-    status = os.statvfs(own_store.root)
+    status = os.statvfs(store.root)
     size_bytes = status.f_bavail * status.f_frsize + (1 << 30)
     file = SourceFile("a.bin", "http://a.example/a.bin", size_bytes)
     with pytest.raises(StoreFull):
-        publication_conditions(own_store, file, IfExists.FAIL)
+        publication_conditions(store, file, IfExists.FAIL)
     record = PartialRecord(
         id=shared_partial_id("a.bin"),
         name="a.bin",
@@ -213,15 +209,15 @@ def test_what_is_on_the_disk_needs_no_more_space(own_store: Store) -> None:
         created_at=datetime.now(UTC),
         retention=timedelta(hours=1),
     )
-    own_store.incoming.begin(keep=record).release()
-    os.truncate(staged(own_store)[0], size_bytes - 100)  # a sparse file, which takes no space
+    store.incoming.begin(keep=record).release()
+    os.truncate(staged(store)[0], size_bytes - 100)  # a sparse file, which takes no space
 
-    assert publication_conditions(own_store, file, IfExists.FAIL) is not None
+    assert publication_conditions(store, file, IfExists.FAIL) is not None
 
 
-def test_several_files_must_fit_together(make_pulls: MakePulls, own_hub: Hub, own_store: Store) -> None:
+def test_several_files_must_fit_together(make_pulls: MakePulls, own_hub: Hub, store: Store) -> None:
     """A pull of files that fit one by one, and not together, is refused before a byte is downloaded."""
-    status = os.statvfs(own_store.root)
+    status = os.statvfs(store.root)
     for name in ("a.bin", "b.bin"):
         own_hub.add("org/repo", name, CONTENT)
         own_hub.sizes["org/repo", name] = status.f_bavail * status.f_frsize * 2 // 3

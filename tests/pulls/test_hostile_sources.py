@@ -27,7 +27,7 @@ def error_of(job: Job) -> tuple[str, str]:
     return job.failure.error, job.failure.detail
 
 
-def test_an_endless_file_ends_at_the_limit(make_pulls: MakePulls, own_store: Store) -> None:
+def test_an_endless_file_ends_at_the_limit(make_pulls: MakePulls, store: Store) -> None:
     """A source that states no size and never ends is cut at OCR_MAX_PULL_BYTES, and nothing of it stays."""
     with endless_server() as server:
         server.headers = {"ETag": '"1"'}
@@ -39,7 +39,7 @@ def test_an_endless_file_ends_at_the_limit(make_pulls: MakePulls, own_store: Sto
     assert error_of(job)[0] == "SourceNotAllowed"
     assert "OCR_MAX_PULL_BYTES" in error_of(job)[1]
     assert sent_bytes < 64 << 20  # the buffers of two connections, and no more
-    assert list(own_store.volume.staging_dir.iterdir()) == []
+    assert list(store.volume.staging_dir.iterdir()) == []
 
 
 def test_a_file_beyond_the_limit_is_refused_before_its_download(make_pulls: MakePulls, own_hub: Hub) -> None:
@@ -77,7 +77,7 @@ def test_a_byte_in_each_attempt_is_no_progress(make_pulls: MakePulls, own_hub: H
 
 @pytest.mark.parametrize("cuts", [[9, 3, 7, 1, 8, 2], [1, 2, 3, 4, 5, 6, 7, 8, 9]], ids=["random", "ever later"])
 def test_a_source_without_ranges_that_breaks_off_is_given_up(
-    make_pulls: MakePulls, own_hub: Hub, own_store: Store, cuts: list[int]
+    make_pulls: MakePulls, own_hub: Hub, store: Store, cuts: list[int]
 ) -> None:
     """A source that cannot continue a download, and breaks off at any place, is asked a bounded number of times."""
     url = own_hub.put("/a.bin", CONTENT)
@@ -87,14 +87,14 @@ def test_a_source_without_ranges_that_breaks_off_is_given_up(
 
     assert error_of(job)[0] in {"SourceUnavailable", "SourceMismatch"}
     assert len(own_hub.asked("cdn")) <= 2 + 2 * LIMITS.retries
-    assert sum(path.stat().st_size for path in own_store.volume.staging_dir.iterdir()) <= len(CONTENT)
+    assert sum(path.stat().st_size for path in store.volume.staging_dir.iterdir()) <= len(CONTENT)
 
 
-def test_a_source_that_recovers_is_pulled_from(make_pulls: MakePulls, own_hub: Hub, own_store: Store) -> None:
+def test_a_source_that_recovers_is_pulled_from(make_pulls: MakePulls, own_hub: Hub, store: Store) -> None:
     """A source without ranges that breaks off twice, and then sends all, is pulled from."""
     url = own_hub.put("/a.bin", CONTENT)
     own_hub.faults.extend([*ASKED, *[Fault(cut_after=cut * STEP, ignore_range=True) for cut in (5, 2)]])
     own_hub.faults.append(Fault(ignore_range=True))
 
     assert make_pulls().ask_for(PullRequest(url=url), ME).state == "succeeded"
-    assert (own_store.root / "a.bin").read_bytes() == CONTENT
+    assert (store.root / "a.bin").read_bytes() == CONTENT

@@ -1,7 +1,5 @@
 """The jobs of pulls: the keys of requests, the bound on waiting pulls, and the turns of their sources."""
 
-from pathlib import Path
-
 import pytest
 
 from app.build import build_jobs
@@ -23,16 +21,6 @@ from tests.support.own_pulls import PullService
 
 A, B = PullRequest(url="http://a.example/a.bin"), PullRequest(url="http://b.example/b.bin")
 KEY = RequestKey("key-1", "0" * 64)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_on(tmp_path / "models")
-
-
-@pytest.fixture
-def jobs(store: Store) -> Jobs:
-    return build_jobs(store)
 
 
 def test_a_key_gets_its_pull_also_when_that_is_finished(store: Store, jobs: Jobs) -> None:

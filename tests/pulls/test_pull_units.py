@@ -5,7 +5,6 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from anyio import CapacityLimiter, fail_after, to_thread
@@ -21,7 +20,6 @@ from app.pulls.sources.hub import HubSource
 from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor
 from app.store.incoming.partials import PartialRecord
-from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.held_jobs import create_pull
 from tests.support.hub import Fault, Hub, running_hub
@@ -34,13 +32,6 @@ ME = Actor("me")
 LIMITS = PullLimits(0, 0, timedelta(days=1))
 MANY = 60
 """More than the number of threads that all requests share."""
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path, Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
-    store.open()
-    return store
 
 
 class SilentHub(HubSource):

@@ -11,9 +11,10 @@ from typing import Any
 
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, Priority
+from app.jobs.units.lanes import Place
 from app.jobs.units.records import JobFolder, Task, Unit, failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
-from app.jobs.units.unit_work import UnitWork
+from app.jobs.units.unit_work import PlainRun, UnitRun, UnitWork
 from app.store.actor import Actor
 from app.store.store import Store
 
@@ -103,7 +104,10 @@ class TestedWork(UnitWork):
     def understands(self, parameters: dict[str, Any]) -> bool:
         return not parameters
 
-    async def run(self, claim: Claim) -> Outcome:
+    def begin(self, claim: Claim, place: Place) -> UnitRun:
+        return PlainRun(self._run, claim)
+
+    async def _run(self, claim: Claim) -> Outcome:
         with self._adding:
             self.seen.append((claim.job.id, claim.number))
         if self._on_each:

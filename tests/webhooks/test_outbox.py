@@ -3,11 +3,9 @@
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from app.build import build_jobs
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.sweep import sweep_jobs
@@ -23,7 +21,7 @@ from app.webhooks.records import (
     write_delivery,
 )
 from app.webhooks.sender import Attempt
-from tests.support.held_jobs import create_pull, finish_pull, store_on
+from tests.support.held_jobs import create_pull, finish_pull
 from tests.support.processes import python
 
 URL = "https://receiver.example/ended?token=1"
@@ -43,16 +41,6 @@ print("held", flush=True)
 sys.stdin.read()
 """
 LIMITS = RetryLimits(pause_seconds=5, total_seconds=60)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_on(tmp_path / "models")
-
-
-@pytest.fixture
-def jobs(store: Store) -> Jobs:
-    return build_jobs(store)
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from app.engine.contract.processors import Processor
 from app.engine.states import MAX_DEATHS_OF_ONE_UNIT
 from app.engine.text_runner import TextOutcome
 from app.errors import EngineDied, EngineOutOfMemory, ServiceError
+from app.jobs.units.lanes import Place
 from app.jobs.units.records import failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
-from app.jobs.units.unit_work import NotNow, UnitWork
+from app.jobs.units.unit_work import NotNow, PlainRun, UnitRun, UnitWork
 
 BODIES: dict[Processor, type[TextsIn]] = {
     Processor.SPELL_CHECK: SpellCheckIn,
@@ -56,7 +57,11 @@ class TextUnits(UnitWork):
             return True
         return False
 
-    async def run(self, claim: Claim) -> Outcome:
+    def begin(self, claim: Claim, place: Place) -> UnitRun:  # noqa: ARG002 - it does not pause
+        """Return a new run of the work on a unit."""
+        return PlainRun(self._run, claim)
+
+    async def _run(self, claim: Claim) -> Outcome:
         """Process a text. A text that ends the engine process is tried once more; then it has failed."""
         parameters = TextParameters.model_validate(claim.task.parameters)
         body = parameters.request_for(claim.unit.text or "")

@@ -14,9 +14,10 @@ from app.api.ocr.schemas import FileResultOut, describe, failed_file
 from app.engine.recognition import Recognition
 from app.engine.states import MAX_DEATHS_OF_ONE_UNIT
 from app.errors import EngineDied, EngineOutOfMemory, ServiceError, UnitDamaged, UnreadableImage
+from app.jobs.units.lanes import Place
 from app.jobs.units.records import failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
-from app.jobs.units.unit_work import NotNow, UnitWork
+from app.jobs.units.unit_work import NotNow, PlainRun, UnitRun, UnitWork
 from app.store.records.forms import RecordDamaged
 
 
@@ -33,7 +34,11 @@ class ImageUnits(UnitWork):
             return True
         return False
 
-    async def run(self, claim: Claim) -> Outcome:
+    def begin(self, claim: Claim, place: Place) -> UnitRun:  # noqa: ARG002 - it does not pause
+        """Return a new run of the work on a unit."""
+        return PlainRun(self._run, claim)
+
+    async def _run(self, claim: Claim) -> Outcome:
         """Recognise a file. A file that ends the engine process is tried once more; then it has failed."""
         query = ReadingQuery.model_validate(claim.task.parameters)
         if claim.unit.unreadable is not None:

@@ -1,7 +1,7 @@
 """What a kind of job does with a unit: the work on the units of the kind, and one run of it on one unit."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,19 @@ class UnitRun(ABC):
         """
 
 
+class PlainRun(UnitRun):
+    """A run of a function, without pauses, progress of its own, or anything to clean up."""
+
+    def __init__(self, work: Callable[[Claim], Awaitable[Outcome]], claim: Claim) -> None:
+        """`work` works on a unit, as `UnitRun.run` says."""
+        self._work = work
+        self._claim = claim
+
+    async def run(self) -> Outcome:
+        """Work on the unit."""
+        return await self._work(self._claim)
+
+
 class UnitWork(ABC):
     """The work on the units of one kind of job."""
 
@@ -74,28 +87,13 @@ class UnitWork(ABC):
         """Return False if the parameters of a job are those of a newer version. The job is left to other services."""
 
     @abstractmethod
-    async def run(self, claim: Claim) -> Outcome:
-        """Work on a unit, as `UnitRun.run` says."""
+    def begin(self, claim: Claim, place: Place) -> UnitRun:
+        """Return a new run of the work on a unit. A run that pauses gives its `place` to another unit."""
 
     @abstractmethod
     def failed(self, claim: Claim, error: Exception) -> Outcome:
         """Return the outcome of a unit that failed with an error."""
 
-    def begin(self, claim: Claim, place: Place) -> UnitRun:  # noqa: ARG002 - for kinds that pause
-        """Return a new run of the work on a unit. A run that pauses gives its `place` to another unit."""
-        return _PlainRun(self, claim)
-
     def lane_of(self, *, is_downloaded: bool) -> LaneName:
         """Return the lane in which the units of a job have their places."""
         return LaneName.DOWNLOADS if is_downloaded else LaneName.LOCAL
-
-
-class _PlainRun(UnitRun):
-    """A run that only works on the unit."""
-
-    def __init__(self, work: UnitWork, claim: Claim) -> None:
-        self._work = work
-        self._claim = claim
-
-    async def run(self) -> Outcome:
-        return await self._work.run(self._claim)

@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 import threading
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from app.errors import ModelLocked, StoreDenied, StoreReadOnly, StoreUnavailable, StoreUnsafe
 from app.store.locks.model_locks import ModelLocks
 from app.store.locks.ofd import try_lock_file
-from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume import checks
 from app.store.volume.checks import PROBE_PREFIX, CheckName, try_volume
@@ -20,13 +18,6 @@ from app.store.volume.filesystem import FileSystem, file_system_of
 from app.store.volume.monitor import VolumeMonitor
 from app.store.volume.refusals import explaining_refusals
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "models", Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
-    store.open()
-    return store
 
 
 def test_a_local_disk_passes_every_check_and_nothing_is_left(store: Store) -> None:
