@@ -19,6 +19,7 @@ from app.api.http.keys import Scope, entry_for
 from tests.conftest import Serve
 from tests.support.clients.answers import problem_of
 from tests.support.clients.tus import append, upload_metadata, uploader
+from tests.support.mounts import seen_by, with_mounts
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
@@ -204,6 +205,41 @@ def test_an_upload_belongs_to_its_key(serve: Serve, tmp_path: Path) -> None:
     assert [problem_of(answer) for answer in answers] == [(422, "upload-unusable")] * 2
     assert len({answer.json()["detail"].replace(upload_id, "x") for answer in answers}) == 1
     assert post(service, upload_id).status_code == 202
+
+
+def test_an_upload_becomes_one_job(serve: Serve) -> None:
+    """Of simultaneous requests with one upload, at two services, one creates a job; the others are told why not."""
+    services = [serve(engine_class=READS).wait_until_ready() for _ in range(2)]
+    for number in range(5):
+        upload_id = uploaded(services[0], f"read {number}".encode())
+        with ThreadPoolExecutor(8) as callers:
+            answers = list(callers.map(post, services * 4, [upload_id] * 8))
+
+        (made,) = [answer for answer in answers if answer.status_code == 202]
+        refused = [problem_of(answer) for answer in answers if answer is not made]
+        assert refused == [(422, "upload-unusable")] * 7
+        assert results_of(services[1], made.headers["location"]) == [(None, str(number))]
+    assert listed(services[0]) == []
+    assert [service.client.get("/ocr/jobs").json()["count"] for service in services] == [5, 5]
+    assert len(list((services[0].models_dir / ".store/jobs").iterdir())) == 5
+
+
+def test_an_upload_is_copied_where_it_cannot_be_linked(serve: Serve, tmp_path: Path) -> None:
+    """If the jobs have a disk of their own, or it knows no links, an upload is copied; without room, it stays."""
+    jobs = tmp_path / "models/.store/jobs"
+    jobs.mkdir(parents=True)
+    disk = with_mounts(f"mount -t tmpfs -o size=1m none {jobs}")
+    service = serve(engine_class=READS, wrapper=disk).wait_until_ready()
+    seen = seen_by(service.process.pid, jobs)
+    small, large = uploaded(service, b"read small"), uploaded(service, b"x" * (2 << 20))
+
+    full = post(service, small, large)
+    left = list(seen.iterdir())
+    location = post(service, small).raise_for_status().headers["location"]
+
+    assert (problem_of(full), left) == ((507, "store-full"), [])
+    assert results_of(service, location) == [(None, "small")]
+    assert listed(service) == [large]
 
 
 @pytest.mark.slow
