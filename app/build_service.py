@@ -339,21 +339,37 @@ def build_recognition_service(
     )
 
 
-def build_unit_queue(settings: Settings, jobs: Jobs, on_event: OnEvent) -> UnitQueue:
-    """Build the queue of units: of the folder alone, or in a database. Raises SettingsError."""
+def read_queue_url(settings: Settings) -> str | None:
+    """Return the URL of the queue's database, None without one. Raises SettingsError if no queue can be built with it.
+
+    The message does not quote the URL, because it may have a password. The server is not asked.
+    """
     url = settings.read_jobs_url()
     if url is None:
-        return UnitOrder(jobs)
+        return None
     try:
         from app.jobs.database.connection import is_url  # noqa: PLC0415 - an extra, which a folder does not need
-        from app.jobs.database.database_queue import DatabaseQueue  # noqa: PLC0415
     except ImportError as exc:
         raise SettingsError(
             f"OCR_JOBS_URL needs the extra `cluster`, which is not installed ({exc}). Install it: "
             "pip install 'ocr-model-service[cluster]'"
         ) from exc
     if not is_url(url):
-        raise SettingsError("OCR_JOBS_URL: it is not a URL such as postgresql://user:password@host:5432/database")
+        raise SettingsError(
+            f"{settings.jobs_url_source}: it is not a URL such as postgresql://user:password@host:5432/database, or "
+            "has a parameter that PostgreSQL does not know. In the user and the password, write each of @ : / ? # % as "
+            "% and its two hexadecimal digits, such as %40 for @"
+        )
+    return url
+
+
+def build_unit_queue(settings: Settings, jobs: Jobs, on_event: OnEvent) -> UnitQueue:
+    """Build the queue of units: of the folder alone, or in a database. Raises SettingsError."""
+    url = read_queue_url(settings)
+    if url is None:
+        return UnitOrder(jobs)
+    from app.jobs.database.database_queue import DatabaseQueue  # noqa: PLC0415 - as above
+
     return DatabaseQueue(jobs, url, on_event)
 
 

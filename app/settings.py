@@ -408,8 +408,16 @@ class Settings(BaseSettings):
         variable, url = _secret("OCR_JOBS_URL", self.jobs_url, self.jobs_url_file)
         url = url.strip()
         if url and not re.fullmatch(r"postgres(ql)?://[!-~]+", url):
-            raise SettingsError(f"{variable}: it is not a URL such as postgresql://user:password@host:5432/database")
+            raise SettingsError(
+                f"{variable}: it is not a URL such as postgresql://user:password@host:5432/database. To have the queue "
+                "in the model folder, set none"
+            )
         return url or None
+
+    @property
+    def jobs_url_source(self) -> str:
+        """Where the URL of the queue's database comes from, for messages: the variable, or that of its file."""
+        return f"OCR_JOBS_URL_FILE={self.jobs_url_file}" if self.jobs_url_file else "OCR_JOBS_URL"
 
     def read_webhook_secrets(self) -> tuple[str, ...]:
         """Return the secrets that sign webhooks, from their variable or file.

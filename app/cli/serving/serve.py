@@ -40,6 +40,8 @@ def serve() -> None:
 
 def _settings_or_exit() -> Settings:
     """Read the settings and create their folders. If a setting is wrong, print the reason and exit with 2."""
+    from app.build_service import read_queue_url  # noqa: PLC0415 - half a second that the other commands need not wait
+
     try:
         if reason := platform_problem():
             raise SettingsError(reason)
@@ -47,7 +49,8 @@ def _settings_or_exit() -> Settings:
         if settings.api_keys_file:
             Keyring.load(settings.api_keys_file)
         settings.read_hub_token()
-        settings.read_jobs_url()
+        settings.read_webhook_secrets()
+        read_queue_url(settings)
         settings.require_license_file()
         _make_folders(settings)
     except (SettingsError, KeysError) as exc:

@@ -16,7 +16,7 @@ from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.schema import SchemaManager
 from psycopg import AsyncConnection, Error
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.errors import RaiseException
+from psycopg.errors import ConnectionTimeout, InsufficientPrivilege, RaiseException, ReadOnlySqlTransaction
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
@@ -28,6 +28,16 @@ OPERATION_SECONDS = 5.0
 """How long an operation may take, in seconds. A database that hangs is away."""
 CONNECTIONS = 3
 """How many connections a service has at most, besides the one that listens."""
+OLDEST = 13
+"""The oldest version of PostgreSQL that procrastinate's statements work with."""
+CONNECTING = "Check the host, port, user, password and database in OCR_JOBS_URL, and whether the server accepts them"
+REMEDIES: dict[type[Error], str] = {
+    InsufficientPrivilege: "Give the user in OCR_JOBS_URL the right CREATE on the database, and use one user for all "
+    "services of the folder",
+    ReadOnlySqlTransaction: "Name the server that can be written to in OCR_JOBS_URL; target_session_attrs=read-write "
+    "finds it among several hosts",
+}
+"""What to do about errors of the server."""
 INDEXES = (
     "CREATE INDEX ocr_units_of_jobs ON procrastinate_jobs ((args->>'job')) WHERE status IN ('todo', 'doing')",
     "CREATE INDEX ocr_units_of_keys ON procrastinate_jobs ((args->>'key'), priority) WHERE status = 'todo'",
@@ -46,7 +56,13 @@ class UnitWaits(Exception):
 
 
 class DatabaseAway(Exception):
-    """The database does not answer, refuses this service, or lacks the tables. The text says why, in one line."""
+    """The database does not answer, refuses this service, or lacks the tables.
+
+    The text says why, in one line, and what to do about it if somebody must do something.
+    """
+
+    def __init__(self, reason: str, remedy: str | None = None) -> None:
+        super().__init__(f"{reason}. {remedy}" if remedy else reason)
 
 
 @asynccontextmanager
@@ -62,10 +78,13 @@ async def answering(seconds: float = OPERATION_SECONDS) -> AsyncIterator[None]:
             raise UnitWaits from exc
         if isinstance(cause, RaiseException):
             raise RowGone from exc
-        stated = cause.diag.message_primary if isinstance(cause, Error) else None
-        reason = " ".join((stated or str(cause)).split())[:MAX_REASON_CHARS]
-        kind = "it does not answer" if isinstance(cause, TimeoutError) else type(cause).__name__
-        raise DatabaseAway(reason or kind) from exc
+        raise DatabaseAway(_reason_of(cause), REMEDIES.get(type(cause)) if isinstance(cause, Error) else None) from exc
+
+
+def _reason_of(cause: BaseException) -> str:
+    stated = cause.diag.message_primary if isinstance(cause, Error) else None
+    reason = " ".join((stated or str(cause)).split())[:MAX_REASON_CHARS]
+    return reason or ("it does not answer" if isinstance(cause, TimeoutError) else type(cause).__name__)
 
 
 class QueueConnection(AsyncConnection[TupleRow]):
@@ -125,7 +144,7 @@ async def open_database(url: str, folder_id: str) -> AsyncIterator[QueueDatabase
     """
     schema = schema_of(folder_id)
     info = connection_info(url, schema)
-    async with answering(2 * OPERATION_SECONDS), await QueueConnection.connect(info) as connection:
+    async with await _connected(info) as connection, answering(2 * OPERATION_SECONDS):
         await _create_tables(connection, schema)
     pool = AsyncConnectionPool[AsyncConnection[TupleRow]](
         info,
@@ -154,6 +173,18 @@ async def _commit_each_statement(connection: AsyncConnection[TupleRow]) -> None:
     await connection.set_autocommit(True)
 
 
+async def _connected(info: str) -> QueueConnection:
+    """Connect. Raises DatabaseAway, which says to check the URL: only the server knows whether it is right."""
+    try:
+        with anyio.fail_after(2 * OPERATION_SECONDS):  # there may be several hosts or addresses
+            return await QueueConnection.connect(info)
+    except (ConnectionTimeout, TimeoutError) as exc:
+        given = conninfo_to_dict(info)
+        raise DatabaseAway(f"{given.get('host')}:{given.get('port', 5432)} does not answer", CONNECTING) from exc
+    except (Error, OSError) as exc:
+        raise DatabaseAway(_reason_of(exc), CONNECTING) from exc
+
+
 def schema_of(folder_id: str) -> str:
     """Return the name of the PostgreSQL schema that has the tables of a model folder.
 
@@ -178,13 +209,20 @@ def connection_info(url: str, schema: str) -> str:
 
 
 def is_url(url: str) -> bool:
-    """Return True if libpq can read a URL, and finds no part of a password in its host."""
+    """Return True if libpq can read a URL, and its hosts and ports can exist and have no part of a password."""
     try:
         given = conninfo_to_dict(url)
-    except Error:
+        hosts = str(given.get("host", "")).split(",")
+        for host in hosts:
+            if not host.startswith("/"):  # the folder of a socket
+                host.encode("idna")  # raises UnicodeError; to connect would raise it too, as nothing else does
+    except (Error, UnicodeError):
         return False
     # libpq takes what follows the first @ of `user:pass@word@host` for the host, and names it in its messages.
-    return "@" not in str(given.get("host", "")) and re.fullmatch(r"[\d,]*", str(given.get("port", ""))) is not None
+    ports = str(given.get("port", "")).split(",")
+    return not any("@" in host for host in hosts) and all(
+        not port or (re.fullmatch(r"\d{1,5}", port) and 0 < int(port) < 1 << 16) for port in ports
+    )
 
 
 async def rows_of(
@@ -198,6 +236,9 @@ async def rows_of(
 
 
 async def _create_tables(connection: AsyncConnection[TupleRow], schema: str) -> None:
+    if (version := connection.info.server_version) < OLDEST * 10_000:
+        remedy = f"Use PostgreSQL {OLDEST} or later, and name its server in OCR_JOBS_URL"
+        raise DatabaseAway(f"the server is PostgreSQL {version // 10_000}.{version % 10_000}", remedy)
     async with connection.transaction():
         # Several services may start at once.
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (schema,))

@@ -38,6 +38,11 @@ def test_the_url_may_be_in_a_file(tmp_path: Path) -> None:
         "postgresql://me:sesame@host/jobs?no=sesame",
         "postgresql://me:open@sesame@host/jobs",
         "postgresql://me:sesame/open@host/jobs",
+        "postgresql://me:sesame@one..two/jobs",
+        f"postgresql://me:sesame@{'x' * 64}/jobs",
+        "postgresql://me:sesame@host:65536/jobs",
+        "postgresql://me:sesame@host:0/jobs",
+        "postgresql://me:sesame@one:1,two:65536/jobs",
         "sesame",
     ],
 )
@@ -46,6 +51,20 @@ def test_a_wrong_url_is_refused_without_showing_it(tmp_path: Path, url: str) -> 
         queue(tmp_path, jobs_url=url)
 
     assert "sesame" not in f"{refused.value}{Settings(jobs_url=SecretStr(url))!r}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:sesame@one:5432,two:5433/jobs?target_session_attrs=read-write",
+        "postgresql://me@[::1]:5432/jobs",
+        "postgresql:///jobs?host=/run/postgresql",
+        "postgres://b%C3%BCro.example",
+    ],
+)
+def test_other_urls_of_libpq_are_taken(tmp_path: Path, url: str) -> None:
+    """Several hosts, an IPv6 address, a socket, and a name with a letter that is not ASCII."""
+    assert isinstance(queue(tmp_path, jobs_url=url), DatabaseQueue)
 
 
 def test_without_the_extra_the_service_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

