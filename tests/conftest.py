@@ -127,6 +127,12 @@ BACKENDS = ("folder", "postgres")
 """Where the queue of jobs can be."""
 
 
+@pytest.fixture(params=BACKENDS)
+def jobs_url(request: pytest.FixtureRequest) -> str | None:
+    """Return None, for a queue of jobs in the folder, and then the URL of a new database."""
+    return None if request.param == "folder" else str(request.getfixturevalue("database"))
+
+
 @pytest.fixture(scope="module", params=BACKENDS)
 def jobs_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return the settings of a service whose queue of jobs is in the folder, and then of one with a database."""

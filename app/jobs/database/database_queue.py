@@ -17,7 +17,7 @@ from anyio import CancelScope, to_thread
 from procrastinate.jobs import Job as Row
 from procrastinate.jobs import Notification, Status
 
-from app.errors import JobNotFound, ModelInUse, ModelLocked, QueueUnavailable, StoreError
+from app.errors import JobNotFound, ModelInUse, ModelLocked, QueueUnavailable, StoreError, StoreUnavailable
 from app.events import EventName, OnEvent
 from app.jobs.database.connection import (
     OPERATION_SECONDS,
@@ -52,7 +52,8 @@ STALLED_SECONDS = 10.0
 FILL_SECONDS = 10.0
 """How often a service looks in the folder for units that have no row, in seconds."""
 HELD_SECONDS = 3.0
-"""For how long, in seconds, a unit is put back whose lock another process holds, or whose folder is away."""
+"""For how long, in seconds, a unit is put back whose lock, or whose job's lock, another process holds, or whose folder
+is away."""
 DAMAGED_SECONDS = 60.0
 """For how long, in seconds, a unit is put back whose job cannot be read."""
 MAX_FETCHED = 100
@@ -77,6 +78,9 @@ class DatabaseQueue(UnitQueue):
         self._lost = asyncio.Event()
         self._rows: dict[tuple[str, int], UnitRow] = {}
         """The rows of the units that this service works on, by job and number."""
+        self._refused: dict[str, float] = {}
+        """Until when the units of a job are put back without a look, because its lock or files did not answer: by the
+        job's id, a time of the monotonic clock."""
         self._owed: dict[int, datetime | None] = {}
         """Changes of rows that could not be made while the database was away: by a row's id, the time from which it can
         be fetched again, or None to remove it."""
@@ -116,7 +120,11 @@ class DatabaseQueue(UnitQueue):
                 return None
             if row is None:
                 return None
-            if claim := await self._claim(row, understands):
+            if (unit := UnitRow.of(row)) is None:
+                await self._settle(row.id or 0, None)
+            elif time.monotonic() < self._refused.get(unit.job_id, 0.0):
+                await self._settle(unit.id, _now(HELD_SECONDS))
+            elif claim := await self._claim(unit, understands):
                 return claim
         self._wake()
         return None
@@ -261,12 +269,8 @@ class DatabaseQueue(UnitQueue):
             pass  # without the folder there are no units; requests report the reason
         await remove_ended(database)
 
-    async def _claim(self, row: Row, understands: Understands) -> Claim | None:
+    async def _claim(self, unit: UnitRow, understands: Understands) -> Claim | None:
         """Claim the unit of a fetched row. If it cannot be worked on, remove the row or put it back."""
-        unit = UnitRow.of(row)
-        if unit is None:
-            await self._settle(row.id or 0, None)
-            return None
         try:
             job = await to_thread.run_sync(self._jobs.get, unit.job_id)
             claim = await to_thread.run_sync(self.claims.claim_unit, job, unit.unit, understands)
@@ -277,7 +281,9 @@ class DatabaseQueue(UnitQueue):
         except RecordDamaged as exc:
             await to_thread.run_sync(self._jobs.note_damaged, job, str(exc))
             await self._settle(unit.id, _now(DAMAGED_SECONDS))
-        except (StoreError, OSError):
+        except (StoreUnavailable, OSError):
+            await self._refuse(unit)
+        except StoreError:
             await self._settle(unit.id, _now(HELD_SECONDS))
             raise
         except BaseException:
@@ -292,6 +298,16 @@ class DatabaseQueue(UnitQueue):
             else:
                 await self._settle(unit.id, None)
         return None
+
+    async def _refuse(self, unit: UnitRow) -> None:
+        """Put back a unit whose job does not answer, such as one whose lock a service holds that hangs, and the job's
+        other units when they come. Raises StoreUnavailable if it is the whole folder that does not answer.
+        """
+        await self._settle(unit.id, _now(HELD_SECONDS))
+        await to_thread.run_sync(self._jobs.volume.check)
+        now = time.monotonic()
+        self._refused = {job_id: until for job_id, until in self._refused.items() if now < until}
+        self._refused[unit.job_id] = now + HELD_SECONDS
 
     async def _drop(self, unit: UnitRow) -> None:
         """Remove all rows of a job that has ended, at once."""

@@ -16,7 +16,7 @@ from app.jobs.folder import Jobs
 from app.jobs.records import JobState
 from app.jobs.units.unit_claims import Claim
 from app.store.store import Store
-from tests.jobs.database.queues import Service, ended, running, serving
+from tests.jobs.queues import Service, ended, running, serving
 from tests.support.deployed.postgres import Postgres, is_installed
 from tests.support.unit_works import TestedWork, create, finish, log_lines, numbers_of
 from tests.support.waiting import eventually_async

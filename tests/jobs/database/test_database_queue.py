@@ -14,7 +14,7 @@ from app.jobs.units.unit_claims import Claim
 from app.jobs.units.unit_queue import queue_of
 from app.store.actor import Actor
 from app.store.store import Store
-from tests.jobs.database.queues import Service, ended, running, serving
+from tests.jobs.queues import Service, ended, running, serving
 from tests.support.deployed.postgres import Postgres
 from tests.support.held_jobs import store_on
 from tests.support.unit_works import TestedWork, create, create_of, finish, folder_of, log_lines, numbers_of

@@ -1,9 +1,6 @@
-"""The runner and the order of units, with a kind of work that exists only in these tests."""
+"""The runner and the order of units on both backends, with a kind of work that exists only in these tests."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import pytest
@@ -11,19 +8,17 @@ import pytest
 from app.build import build_jobs
 from app.events import EventName
 from app.jobs.folder import Jobs
-from app.jobs.records import Job, JobState, Priority
+from app.jobs.records import JobState, Priority
 from app.jobs.units import unit_runner
 from app.jobs.units.records import Task, Unit
 from app.jobs.units.unit_claims import Claim
-from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_queue import Understands
-from app.jobs.units.unit_runner import UnitRunner
 from app.jobs.units.unit_work import MAX_ATTEMPTS, NotNow
 from app.store.actor import Actor
 from app.store.store import Store
+from tests.jobs.queues import Service, ended, running, serving
 from tests.support.held_jobs import store_on
 from tests.support.unit_works import (
-    KIND,
     TestedWork,
     create,
     create_of,
@@ -33,55 +28,29 @@ from tests.support.unit_works import (
     results_file,
     results_of,
 )
-from tests.support.waiting import eventually_async
+from tests.support.waiting import Deadline, eventually_async
 
 pytestmark = pytest.mark.anyio
 
 
-@asynccontextmanager
-async def running(jobs: Jobs, work: TestedWork, events: list[EventName] | None = None) -> AsyncIterator[UnitRunner]:
-    """Run a service's runner until the end of the block."""
-
-    def note(event: EventName, _: dict[str, Any]) -> None:
-        if events is not None:
-            events.append(event)
-
-    runner = UnitRunner(UnitOrder(jobs), {KIND: work}, note)
-    task = asyncio.create_task(runner.run())
-    try:
-        yield runner
-    finally:
-        runner.stop()
-        await task
-
-
-def ended(jobs: Jobs, job: Job) -> Callable[[], Job | None]:
-    """Return a probe for the end of a job."""
-
-    def probe() -> Job | None:
-        found = jobs.get(job.id)
-        return found if found.is_finished else None
-
-    return probe
-
-
-async def test_a_defect_fails_one_unit_only(jobs: Jobs) -> None:
+async def test_a_defect_fails_one_unit_only(store: Store, jobs: Jobs, jobs_url: str | None) -> None:
     """An exception in the work on one unit is that unit's problem, and is logged."""
-    events, job = list[EventName](), create(jobs, "a", "bad", "c")
+    job = create(jobs, "a", "bad", "c")
 
     async def work(claim: Claim) -> None:
         if claim.unit.text == "bad":
             raise ZeroDivisionError
 
-    async with running(jobs, TestedWork(work), events):
+    service = Service(store, jobs_url, TestedWork(work))
+    async with running(service):
         found = await eventually_async(ended(jobs, job))
 
     assert (found.state, found.result) == (JobState.SUCCEEDED, {"failed_count": 1})
     assert [result["unit"] for result in results_of(jobs, job) if "error" in result] == [1]
-    assert events == [EventName.JOB_STARTED, EventName.JOB_CRASHED]
+    assert [event for event, _ in service.events] == [EventName.JOB_STARTED, EventName.JOB_CRASHED]
 
 
-async def test_a_unit_that_ends_its_services_fails_alone(jobs: Jobs) -> None:
+async def test_a_unit_that_ends_its_services_fails_alone(store: Store, jobs: Jobs, jobs_url: str | None) -> None:
     """After MAX_ATTEMPTS services were killed at a unit, it fails; a unit after it has its result."""
     job = create(jobs, "kills", "b")
     for _ in range(MAX_ATTEMPTS):
@@ -90,7 +59,7 @@ async def test_a_unit_that_ends_its_services_fails_alone(jobs: Jobs) -> None:
         claim.release()
     work = TestedWork()
 
-    async with running(jobs, work):
+    async with running(Service(store, jobs_url, work)):
         found = await eventually_async(ended(jobs, job))
 
     assert (found.state, found.result) == (JobState.SUCCEEDED, {"failed_count": 1})
@@ -99,7 +68,9 @@ async def test_a_unit_that_ends_its_services_fails_alone(jobs: Jobs) -> None:
 
 
 @pytest.mark.parametrize("line", [b"garbage", b"", b"{}" * 9, b'{"text": 5}', b"\xff\xfe", b'{"text": "' + b"x" * 99])
-async def test_a_damaged_description_fails_one_unit_only(store: Store, jobs: Jobs, line: bytes) -> None:
+async def test_a_damaged_description_fails_one_unit_only(
+    store: Store, jobs: Jobs, jobs_url: str | None, line: bytes
+) -> None:
     """A unit whose line in the job's list of units cannot be read is not worked on; the units around it are."""
     job = create(jobs, "a", "b", "c")
     units = folder_of(store, job).units
@@ -107,7 +78,7 @@ async def test_a_damaged_description_fails_one_unit_only(store: Store, jobs: Job
     units.write_bytes(b"".join(each + b"\n" for each in (lines[0], line, lines[2])))
     work = TestedWork()
 
-    async with running(jobs, work):
+    async with running(Service(store, jobs_url, work)):
         found = await eventually_async(ended(jobs, job))
 
     assert (found.state, found.result) == (JobState.SUCCEEDED, {"failed_count": 1})
@@ -115,7 +86,7 @@ async def test_a_damaged_description_fails_one_unit_only(store: Store, jobs: Job
     assert "is damaged" in results_of(jobs, job)[1]["error"]
 
 
-async def test_a_stopped_runner_gives_its_unit_back(store: Store, jobs: Jobs) -> None:
+async def test_a_stopped_runner_gives_its_unit_back(store: Store, jobs: Jobs, jobs_url: str | None) -> None:
     """A service that stops loses no attempt of its unit, and another service goes on with it."""
     job, begun = create(jobs, "a"), asyncio.Event()
 
@@ -123,17 +94,18 @@ async def test_a_stopped_runner_gives_its_unit_back(store: Store, jobs: Jobs) ->
         begun.set()
         await anyio.sleep_forever()
 
-    async with running(jobs, TestedWork(never_ends)):
+    async with running(Service(store, jobs_url, TestedWork(never_ends))):
         await begun.wait()
     assert log_lines(store, job) == ["begun", "given_back"]
 
-    other = build_jobs(store_on(store.root))
-    async with running(other, TestedWork()):
-        assert (await eventually_async(ended(other, job))).state == JobState.SUCCEEDED
+    async with running(Service(store, jobs_url)):
+        assert (await eventually_async(ended(jobs, job))).state == JobState.SUCCEEDED
     assert numbers_of(jobs, job) == [0]
 
 
-async def test_a_draining_runner_finishes_its_unit_and_claims_no_other(store: Store, jobs: Jobs) -> None:
+async def test_a_draining_runner_finishes_its_unit_and_claims_no_other(
+    store: Store, jobs: Jobs, jobs_url: str | None
+) -> None:
     """After `drain` the unit that is worked on gets its result, and the next one is left."""
     job, begun, goes_on = create(jobs, "a", "b"), asyncio.Event(), asyncio.Event()
 
@@ -141,18 +113,21 @@ async def test_a_draining_runner_finishes_its_unit_and_claims_no_other(store: St
         begun.set()
         await goes_on.wait()
 
-    async with running(jobs, TestedWork(work)) as runner:
+    service = Service(store, jobs_url, TestedWork(work))
+    async with running(service):
         await begun.wait()
-        runner.drain(3600)
-        runner.wake()
+        service.runner.drain(3600)
+        service.runner.wake()
         goes_on.set()
-        await asyncio.wait_for(runner.finish(), 60)
+        await asyncio.wait_for(service.runner.finish(), 60)
 
         assert log_lines(store, job) == ["begun", "result"]
         assert numbers_of(jobs, job) == [0]
 
 
-async def test_a_pause_ends_when_the_runner_drains(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pause_ends_when_the_runner_drains(
+    store: Store, jobs: Jobs, jobs_url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A runner that pauses because the engine is not available has finished at once."""
     monkeypatch.setattr(unit_runner, "NOT_NOW_SECONDS", 3600.0)
     create(jobs, "a")
@@ -162,14 +137,15 @@ async def test_a_pause_ends_when_the_runner_drains(jobs: Jobs, monkeypatch: pyte
         tried.set()
         raise NotNow
 
-    async with running(jobs, TestedWork(cannot)) as runner:
+    service = Service(store, jobs_url, TestedWork(cannot))
+    async with running(service):
         await tried.wait()
-        runner.drain(3600)
-        await asyncio.wait_for(runner.finish(), 60)
+        service.runner.drain(3600)
+        await asyncio.wait_for(service.runner.finish(), 60)
 
 
 async def test_a_service_that_cannot_work_gives_units_back_to_others(
-    store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    store: Store, jobs: Jobs, jobs_url: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With NotNow the unit is free at once, while this service pauses; another service does it."""
     monkeypatch.setattr(unit_runner, "NOT_NOW_SECONDS", 3600.0)
@@ -179,17 +155,17 @@ async def test_a_service_that_cannot_work_gives_units_back_to_others(
         tried.set()
         raise NotNow
 
-    other = build_jobs(store_on(store.root))
-    async with running(jobs, TestedWork(cannot)):
+    async with running(Service(store, jobs_url, TestedWork(cannot))):
         await tried.wait()
-        async with running(other, TestedWork()):
-            assert (await eventually_async(ended(other, job))).state == JobState.SUCCEEDED
+        async with running(Service(store, jobs_url)):
+            assert (await eventually_async(ended(jobs, job))).state == JobState.SUCCEEDED
 
     assert [event for event in log_lines(store, job) if event != "given_back"] == ["begun", "begun", "result", "end"]
 
 
-async def test_a_cancellation_ends_the_work_of_another_service(store: Store, jobs: Jobs) -> None:
-    """The work on a unit is cancelled soon after another service has cancelled its job; the runner goes on."""
+async def test_a_cancellation_ends_the_work_of_another_service(store: Store, jobs: Jobs, jobs_url: str | None) -> None:
+    """The work on a unit is cancelled soon after another service has cancelled its job, also if no signal comes from
+    the queue; the runner goes on."""
     job, begun, over = create(jobs, "a"), asyncio.Event(), asyncio.Event()
 
     async def work(claim: Claim) -> None:
@@ -201,17 +177,18 @@ async def test_a_cancellation_ends_the_work_of_another_service(store: Store, job
         finally:
             over.set()
 
-    async with running(jobs, TestedWork(work)):
+    service = Service(store, jobs_url, TestedWork(work))
+    async with running(service):
         await begun.wait()
         build_jobs(store_on(store.root)).cancel(job.id)
         await over.wait()
-        later = create(jobs, "b")
+        later = await service.add(create(jobs, "b"))
         assert (await eventually_async(ended(jobs, later))).state == JobState.SUCCEEDED
 
     assert (jobs.get(job.id).state, results_of(jobs, job)) == (JobState.CANCELLED, [])
 
 
-async def test_a_result_waits_while_the_folder_is_away(store: Store, jobs: Jobs) -> None:
+async def test_a_result_waits_while_the_folder_is_away(store: Store, jobs: Jobs, jobs_url: str | None) -> None:
     """The folder is renamed, and an empty one mounted, before a result is appended: it is appended once it is back."""
     job, aside = create(jobs, "a"), store.root.with_name("aside")
     begun, goes_on = asyncio.Event(), asyncio.Event()
@@ -220,8 +197,8 @@ async def test_a_result_waits_while_the_folder_is_away(store: Store, jobs: Jobs)
         begun.set()
         await goes_on.wait()
 
-    events = list[EventName]()
-    async with running(jobs, tested := TestedWork(work), events):
+    service = Service(store, jobs_url, TestedWork(work))
+    async with running(service):
         await begun.wait()
         store.root.rename(aside)
         store.root.mkdir()
@@ -233,12 +210,14 @@ async def test_a_result_waits_while_the_folder_is_away(store: Store, jobs: Jobs)
         found = await eventually_async(ended(jobs, job))
 
     assert left == []  # nothing was written to the other folder
-    assert (found.state, numbers_of(jobs, job), len(tested.seen)) == (JobState.SUCCEEDED, [0], 1)
-    assert EventName.JOB_CRASHED not in events
+    assert (found.state, numbers_of(jobs, job), len(service.work.seen)) == (JobState.SUCCEEDED, [0], 1)
+    assert service.reported(EventName.JOB_CRASHED, EventName.SERVICE_PART_RESTARTED) == []
 
 
 @pytest.mark.parametrize("name", ["log", "results"])
-async def test_files_that_are_replaced_during_the_work_stop_no_other_job(store: Store, jobs: Jobs, name: str) -> None:
+async def test_files_that_are_replaced_during_the_work_stop_no_other_job(
+    store: Store, jobs: Jobs, jobs_url: str | None, name: str
+) -> None:
     """A job's log or results become a folder while a service works on a unit: other jobs go on, and it can be asked."""
     job, begun, goes_on = create(jobs, "a"), asyncio.Event(), asyncio.Event()
 
@@ -247,69 +226,83 @@ async def test_files_that_are_replaced_during_the_work_stop_no_other_job(store: 
             begun.set()
             await goes_on.wait()
 
-    events = list[EventName]()
-    async with running(jobs, tested := TestedWork(work), events):
+    service = Service(store, jobs_url, TestedWork(work))
+    async with running(service):
         await begun.wait()
         folder = folder_of(store, job)
-        path = folder.log if name == "log" else results_file(jobs, folder.path)
+        path = folder.log if name == "log" else results_file(service.jobs, folder.path)
         path.unlink(missing_ok=True)
         path.mkdir()
         goes_on.set()
-        other = create(jobs, "b")
+        other = await service.add(create(jobs, "b"))
         assert (await eventually_async(ended(jobs, other))).state == JobState.SUCCEEDED
-        await eventually_async(lambda: store.volume.records.damaged("job"))
+        await eventually_async(lambda: service.jobs.volume.records.damaged("job"))
 
-    assert EventName.SERVICE_PART_RESTARTED not in events
-    assert tested.seen.count((job.id, 0)) == 1
+    assert service.reported(EventName.SERVICE_PART_RESTARTED) == []
+    assert service.work.seen.count((job.id, 0)) == 1
 
 
-def claims_in_order(jobs: Jobs, count: int, understands: Understands = lambda *_: True) -> list[tuple[str, int]]:
+async def claims_in_order(
+    service: Service, count: int, understands: Understands = lambda *_: True
+) -> list[tuple[str, int]]:
     """Claim units in the order of one service. The texts of the units name their jobs."""
-    order = UnitOrder(jobs)
-    claims = [claim for _ in range(count) if (claim := order.claim_accepted(lambda _: True, understands))]
+    claims = [claim for _ in range(count) if (claim := await service.take(understands))]
     for claim in claims:
-        claim.release()
+        await service.queue.release(claim)
     return [(claim.unit.text or "", claim.number) for claim in claims]
 
 
-def test_units_are_claimed_by_priority_and_in_turns(jobs: Jobs) -> None:
+async def test_units_are_claimed_by_priority_and_in_turns(store: Store, jobs: Jobs, jobs_url: str | None) -> None:
     """A higher class comes first; within a class the keys take turns, and the jobs of a key go by their age."""
-    create(jobs, *["low"] * 2, priority=Priority.LOW)
-    create(jobs, *["batch"] * 3, actor=Actor("batch"))
-    create(jobs, "later", actor=Actor("batch"))
-    create(jobs, *["page"] * 2, actor=Actor("page"))
-    create(jobs, "high", priority=Priority.HIGH)
+    async with serving(store, jobs_url) as service:
+        await service.add(create(jobs, *["low"] * 2, priority=Priority.LOW))
+        await service.add(create(jobs, *["batch"] * 3, actor=Actor("batch")))
+        await service.add(create(jobs, "later", actor=Actor("batch")))
+        await service.add(create(jobs, *["page"] * 2, actor=Actor("page")))
+        await service.add(create(jobs, "high", priority=Priority.HIGH))
 
-    assert claims_in_order(jobs, 10) == [
-        ("high", 0),
-        ("batch", 0),
-        ("page", 0),
-        ("batch", 1),
-        ("page", 1),
-        ("batch", 2),
-        ("later", 0),
-        ("low", 0),
-        ("low", 1),
-    ]
+        assert await claims_in_order(service, 10) == [
+            ("high", 0),
+            ("batch", 0),
+            ("page", 0),
+            ("batch", 1),
+            ("page", 1),
+            ("batch", 2),
+            ("later", 0),
+            ("low", 0),
+            ("low", 1),
+        ]
 
 
-def test_jobs_that_a_service_does_not_understand_wait_for_another(jobs: Jobs) -> None:
+async def test_jobs_that_a_service_does_not_understand_wait_for_another(
+    store: Store, jobs: Jobs, jobs_url: str | None
+) -> None:
     """A task of a newer version is left as it is, and delays no other job."""
-    newer, known = create_of(jobs, [Unit(text="newer")], Task({"more": 1})), create(jobs, "known")
+    async with serving(store, jobs_url) as service:
+        newer = await service.add(create_of(jobs, [Unit(text="newer")], Task({"more": 1})))
+        known = await service.add(create(jobs, "known"))
 
-    assert claims_in_order(jobs, 2, lambda _, task: not task.parameters) == [("known", 0)]
+        assert await claims_in_order(service, 2, lambda _, task: not task.parameters) == [("known", 0)]
+
     assert [jobs.get(each.id).state for each in (newer, known)] == [JobState.QUEUED, JobState.RUNNING]
 
 
-def test_a_job_whose_lock_is_held_delays_no_other_job(
-    store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+async def test_a_job_whose_lock_is_held_delays_no_other_job(
+    store: Store, jobs: Jobs, jobs_url: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service that hangs with a job's lock delays that job alone."""
     monkeypatch.setattr("app.jobs.units.open_jobs.LOCK_SECONDS", 0.0)
-    held = create(jobs, "held")
-    create(jobs, "free")
-    other = build_jobs(store_on(store.root))
+    async with serving(store, jobs_url) as service:
+        held = await service.add(create(jobs, "held"))
+        await service.add(create(jobs, "free"))
 
-    with other.units._open.locked(held):
-        assert claims_in_order(jobs, 1) == [("free", 0)]
-    assert claims_in_order(jobs, 1) == [("held", 0)]
+        with jobs.units._open.locked(held):
+            assert await service.finish_next() is not None
+            assert await service.take() is None
+        monkeypatch.setattr("app.jobs.units.open_jobs.LOCK_SECONDS", 30.0)
+        deadline = Deadline(30)
+        while await service.finish_next() is None:
+            assert not deadline.is_over
+            await anyio.sleep(0.1)
+
+    assert jobs.get(held.id).state == JobState.SUCCEEDED
