@@ -15,6 +15,7 @@ import schemathesis
 from app.api.examples import BY_SCHEMA
 from app.api.examples.jobs import JOB
 from app.api.http.keys import Scope, entry_for, new_key
+from app.api.uploads.schemas import METADATA_PARAMETER
 from app.engine.contract.processors import DEFAULT_MODEL
 from app.jobs import records
 from app.jobs.records import write_record
@@ -41,10 +42,17 @@ expected-statuses = ["2xx", "3xx", "4xx", "503", "504", "507"]
 expected-statuses = ["2xx", "304", "401", "403", "404", "409", "412", "413", "416", "422", "460", "503", "504", "507"]
 
 [checks.negative_data_rejection]
-# 412 refuses another version of tus.
-expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "412", "415", "422", "428", "429", "5xx"]
+# 412 refuses another version of tus; 413 a chunk with more bytes than its upload lacks; 460 one that does not match its
+# checksum. The service may find them before what else is wrong with the request.
+expected-statuses = [
+    "400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422", "428", "429", "460", "5xx"
+]
 """
 HOOKS = """
+import base64
+import re
+import zlib
+
 import schemathesis
 from hypothesis import strategies
 from schemathesis.specs.openapi.checks import use_after_free
@@ -61,6 +69,11 @@ def before_call(context, case, kwargs):
     for name, value in list((case.headers or {}).items()):
         if isinstance(value, int):
             case.headers[name] = str(value)
+    # A pattern cannot say that base64 has a name in it, and random base64 hardly ever has one.
+    metadata = str((case.headers or {}).get("Upload-Metadata", ""))
+    if re.fullmatch(METADATA, metadata) and metadata != OF_MODEL:
+        name = f"upload-{zlib.crc32(metadata.encode()) % 9}.bin"
+        case.headers["Upload-Metadata"] = f"filename {base64.b64encode(name.encode()).decode()}"
     # The document's example of a job id is always that of a pull.
     if case.path_parameters and case.path_parameters.get("job_id") == EXAMPLE:
         case.path_parameters["job_id"] = next((ids for path, ids in IDS.items() if case.path.startswith(path)), EXAMPLE)
@@ -90,15 +103,12 @@ EXPECTED = {"200", "401", "403", "404"}
 
 NOT_CAUSED = {
     ("POST /pulls", "200"),
-    ("GET /uploads/{upload_id}", "200"),
-    ("HEAD /uploads/{upload_id}", "200"),
     ("POST /ocr", "404"),
     ("POST /ocr/jobs", "404"),
     ("POST /ai/table", "404"),
 }
-"""Answers that the test cannot cause for certain: the 200s need a pull that is still running, and an upload that is not
-deleted yet, as tests/api/uploads/test_uploads.py has it; the 404s need an image's URL that is allowed and leads to no
-file, as tests/api/ocr/test_images_by_url.py has it."""
+"""Answers that the test cannot cause: the 200 needs a pull that is still running, and the 404s an image's URL that is
+allowed and leads to no file, as tests/api/ocr/test_images_by_url.py has it."""
 
 Answers = set[tuple[str, str]]
 """Pairs of an operation, such as 'GET /models', and a status."""
@@ -176,7 +186,9 @@ def run_schemathesis(
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
     ids = {path: id_ for path, (id_, _, _) in OTHER_JOBS.items()}
-    folder.joinpath("hooks.py").write_text(f"EXAMPLE, IDS = {JOB['id']!r}, {ids!r}\n{HOOKS}")
+    metadata = METADATA_PARAMETER["schema"]["pattern"], METADATA_PARAMETER["example"]
+    constants = f"EXAMPLE, IDS = {JOB['id']!r}, {ids!r}\nMETADATA, OF_MODEL = {metadata!r}\n"
+    folder.joinpath("hooks.py").write_text(constants + HOOKS)
     return subprocess.run(
         [
             Path(sys.executable).with_name("schemathesis"),
@@ -245,8 +257,8 @@ def test_every_answer_is_declared(fuzzes: dict[str, Fuzz], caller: str) -> None:
 
 
 def test_jobs_keep_to_the_document_with_a_database(tmp_path: Path, database: str) -> None:
-    """The routes of jobs answer as the document says if their queue is in a database."""
-    run = fuzz(tmp_path, None, paths="^/(ai/jobs|ai/spell-check|ocr|pulls/|engines)", jobs_url=database)
+    """The routes of jobs, and of uploads for jobs, answer as the document says if the queue is in a database."""
+    run = fuzz(tmp_path, None, paths="^/(ai/jobs|ai/spell-check|ocr|pulls|uploads|engines)", jobs_url=database)
 
     assert run.exit_status == 0, run.output
     operations = {operation for operation, _ in run.declared}
