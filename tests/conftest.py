@@ -1,6 +1,6 @@
 """Fixtures for all tests. Every file is in the test's own temporary folder, and no test changes global state."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from app.store.store import Store
 from tests.support.deployed.postgres import Postgres, is_installed
 from tests.support.held_jobs import store_on
 from tests.support.service import ECHO, RunningService
+from tests.support.skips import is_a_failure
 
 Serve = Callable[..., RunningService]
 
@@ -31,6 +32,20 @@ settings.load_profile("any-machine")
 
 LONGEST_FILES = ("test_openapi_contract.py", "test_image.py", "test_hostile_models.py", "test_docs_page.py")
 """Files that take minutes. They begin first, so that the last process to end does not run one of them alone."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test fail in CI that is skipped because something is not installed."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if is_a_failure(reason):
+            report.outcome = "failed"
+            report.longrepr = f"CI must not skip this test: {reason}"
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,13 +17,14 @@ from tests.support.deployed import kubectl, pods
 from tests.support.files.pictures import encoded, page
 from tests.support.fork_server import run_command
 from tests.support.processes import free_port
+from tests.support.skips import ELSEWHERE
 from tests.support.supervised import NATIVE
 from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(os.geteuid() != 0, reason="a container with another user needs root"),
+    pytest.mark.skipif(os.geteuid() != 0, reason=f"{ELSEWHERE}a container with another user needs root"),
 ]
 
 COMMAND = ["python", "-m", "app", "serve"]

@@ -22,13 +22,14 @@ from tests.support.deployed.booted import Machine, booted
 from tests.support.files.pictures import encoded, page
 from tests.support.processes import free_port
 from tests.support.service import ROOT
+from tests.support.skips import ELSEWHERE
 from tests.support.supervised import NATIVE
 from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can boot a machine"),
+    pytest.mark.skipif(os.geteuid() != 0, reason=f"{ELSEWHERE}only root can boot one"),
 ]
 
 UNIT = SYSTEMD / "ocr-models.service"

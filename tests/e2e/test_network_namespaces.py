@@ -18,6 +18,7 @@ from tests.support.crash.labelled import content_of
 from tests.support.crash.labelled_hub import path_of
 from tests.support.processes import python
 from tests.support.service import ECHO, ROOT, RunningService
+from tests.support.skips import ELSEWHERE
 from tests.support.waiting import eventually
 
 NAMES = ("ocr-test-a", "ocr-test-b")
@@ -34,7 +35,7 @@ with ModelLocks(Path(sys.argv[1])).lease(sys.argv[2]):
 """
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces with links between them need root"),
+    pytest.mark.skipif(os.geteuid() != 0, reason=f"{ELSEWHERE}network namespaces with links between them need root"),
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.service import ECHO, ROOT, RunningService
+from tests.support.skips import ELSEWHERE
 
 FORMER = "47075c8974c3eb2d2ae61772272426cba19933d1"
 """The commit of the former version."""
@@ -16,7 +17,7 @@ def unpack_former(folder: Path) -> Path:
     """Unpack the former version below a folder and return its root. Skip the test if the history is not here."""
     packed = subprocess.run(["git", "-C", ROOT, "archive", FORMER], capture_output=True, check=False)
     if packed.returncode:
-        pytest.skip("the history of the repository is not here")
+        pytest.skip(f"{ELSEWHERE}the history of the repository is not here")
     root = folder / "former"
     root.mkdir()
     subprocess.run(["tar", "-x", "-C", root], input=packed.stdout, check=True)

@@ -17,6 +17,7 @@ from app.engine.contract.wheel_facts import DISTRIBUTION, known_facts
 from tests.support.clients.answers import problem_of
 from tests.support.files import pictures
 from tests.support.service import RunningService
+from tests.support.skips import ELSEWHERE
 from tests.support.supervised import NATIVE
 from tests.support.waiting import eventually
 
@@ -25,7 +26,7 @@ FILES = sorted(Path(FOLDER).glob("*.ocr")) if FOLDER else []
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not FILES, reason="OCR_TEST_RESOURCES names no folder with real OCR models (*.ocr)"),
+    pytest.mark.skipif(not FILES, reason=f"{ELSEWHERE}OCR_TEST_RESOURCES names no folder with real OCR models (*.ocr)"),
     pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring OpenSSL 1.1"),
     pytest.mark.timeout(1200),
 ]
@@ -51,7 +52,7 @@ def test_a_language_that_needs_a_real_ocr_model_is_read(reader: RunningService, 
     assert facts is not None
     languages = facts.uses_of(file.name).get("languages", [])
     if not languages:
-        pytest.skip(f"no language needs {file.name}")
+        pytest.skip(f"{ELSEWHERE}no language needs {file.name}")
     image = pictures.encoded("image/png", pictures.page("The quick brown fox", "jumps over the lazy dog"))
 
     answer = reader.client.post(

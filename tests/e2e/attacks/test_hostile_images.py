@@ -19,6 +19,7 @@ from tests.support.files import pictures
 from tests.support.files.corpora import IMAGES, IS_WHOLE, MODELS, Corpus
 from tests.support.files.hostile_images import LOOPS, MAX_PIXELS, TOO_LARGE
 from tests.support.service import RunningService
+from tests.support.skips import ELSEWHERE
 from tests.support.supervised import NATIVE
 
 pytestmark = [
@@ -157,7 +158,7 @@ def memory_group() -> Iterator[Path]:
         group.mkdir()
         (group / "memory.limit_in_bytes").write_text(str(300 << 20))
     except OSError as exc:
-        pytest.skip(f"no control group can be made here: {exc}")
+        pytest.skip(f"{ELSEWHERE}no control group can be made here: {exc}")
     yield group
     group.rmdir()
 

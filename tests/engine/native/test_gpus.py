@@ -16,6 +16,7 @@ from app.engine.native.workdir import WorkDirectories
 from tests.conftest import Serve
 from tests.support.files import tiny_gguf
 from tests.support.service import RunningService
+from tests.support.skips import ELSEWHERE
 from tests.support.supervised import NATIVE
 
 needs_native = pytest.mark.skipif(
@@ -133,7 +134,7 @@ def test_the_engine_gets_the_environment_of_a_gpu_only_with_a_build_for_gpus(
     assert with_gpu["LD_LIBRARY_PATH"] == without["LD_LIBRARY_PATH"] + ":/driver"
 
 
-@pytest.mark.skipif("TEST_GPU_NATIVE" not in os.environ, reason="TEST_GPU_NATIVE names no build for a GPU")
+@pytest.mark.skipif("TEST_GPU_NATIVE" not in os.environ, reason=f"{ELSEWHERE}TEST_GPU_NATIVE names no build for a GPU")
 def test_a_model_runs_with_a_gpu(serve: Serve) -> None:
     """With a GPU, `GET /engine` names it, the check passes, and the library for the GPU is loaded with the model."""
     service: RunningService = serve(native_dir=os.environ["TEST_GPU_NATIVE"], engine_gpu_layers=99).wait_until_ready()

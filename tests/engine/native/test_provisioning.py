@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.native.machine import Machine
+from tests.support.skips import ELSEWHERE
 from tests.support.waiting import eventually
 
 
@@ -74,7 +75,7 @@ def test_a_system_whose_apt_knows_no_debian_is_refused(machine: Machine) -> None
     assert "Debian" in err
 
 
-@pytest.mark.skipif(platform.freedesktop_os_release()["ID"] != "debian", reason="elsewhere it ends before that")
+@pytest.mark.skipif(platform.freedesktop_os_release()["ID"] != "debian", reason=f"{ELSEWHERE}one with Debian")
 @pytest.mark.parametrize(
     ("versions", "expected"), [(" libssl1.1 | 1.1.1zz-1 | elsewhere", 7), ("", 6)], ids=["another", "none"]
 )

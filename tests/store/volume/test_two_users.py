@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.clients.answers import problem_of
 from tests.support.service import ECHO, ROOT, RunningService
+from tests.support.skips import ELSEWHERE
 from tests.support.waiting import eventually
 
 Run = Callable[[int, str], RunningService]
@@ -20,7 +21,8 @@ READS = "--inh-caps=+dac_read_search"
 """The users may read every file, since the interpreter may be below a closed folder. Writing goes by the rights."""
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can run a service as another user"
+    os.geteuid() != 0 or shutil.which("setpriv") is None,
+    reason=f"{ELSEWHERE}only root can run a service as another user",
 )
 
 
