@@ -13,6 +13,7 @@ from app.jobs.units.records import Task, Unit
 from app.jobs.units.unit_order import UnitOrder
 from app.store.actor import Actor
 from app.store.store import Store
+from tests.jobs.queues import Service, serving
 from tests.support.unit_works import create, finish
 
 
@@ -32,37 +33,53 @@ def drained(jobs: Jobs, count: int | None = None) -> list[str]:
     return seen
 
 
+async def drained_by(service: Service, count: int = 1 << 20) -> list[str]:
+    """Let a service work on the units of all jobs, or on the next ones; return the jobs as `drained` does."""
+    seen = list[str]()
+    while len(seen) < count and (claim := await service.finish_next()):
+        seen.append(claim.job.id)
+    return seen
+
+
 def ahead_of(jobs: Jobs) -> dict[str, int]:
     """Return the number of units ahead of each unfinished job."""
     places = QueuePlaces(jobs).of(jobs.unfinished_of_units())
     return {job_id: place.units_ahead for job_id, place in places.items()}
 
 
-def test_the_units_ahead_are_those_that_are_claimed_before(jobs: Jobs) -> None:
+@pytest.mark.anyio
+async def test_the_units_ahead_are_those_that_are_claimed_before(
+    store: Store, jobs: Jobs, jobs_url: str | None
+) -> None:
     """Of jobs of three keys and three priorities, none of which has begun, each has so many units ahead as it says."""
-    texts_job(jobs, "a", 7)
-    texts_job(jobs, "b", 2)
-    texts_job(jobs, "a", 3)
-    texts_job(jobs, "c", 4, Priority.HIGH)
-    texts_job(jobs, "b", 4)
-    texts_job(jobs, "c", 2)
-    texts_job(jobs, "a", 2, Priority.LOW)
+    async with serving(store, jobs_url) as service:
+        await service.add(texts_job(jobs, "a", 7))
+        await service.add(texts_job(jobs, "b", 2))
+        await service.add(texts_job(jobs, "a", 3))
+        await service.add(texts_job(jobs, "c", 4, Priority.HIGH))
+        await service.add(texts_job(jobs, "b", 4))
+        await service.add(texts_job(jobs, "c", 2))
+        await service.add(texts_job(jobs, "a", 2, Priority.LOW))
 
-    places = ahead_of(jobs)
-    order = drained(jobs)
+        places = ahead_of(jobs)
+        order = await drained_by(service)
 
     assert places == {job_id: order.index(job_id) for job_id in places}
     assert len(places) == 7
 
 
-def test_the_place_of_jobs_that_have_begun_is_off_by_one_turn_of_a_key_at_most(jobs: Jobs) -> None:
+@pytest.mark.anyio
+async def test_the_place_of_jobs_that_have_begun_is_off_by_one_turn_of_a_key_at_most(
+    store: Store, jobs: Jobs, jobs_url: str | None
+) -> None:
     """Whose turn it is when both keys have begun is not in the records."""
-    own, other = texts_job(jobs, "a", 5), texts_job(jobs, "b", 5)
-    while unfinished := jobs.unfinished_of_units():
-        found = ahead_of(jobs)
-        assert set(found.values()) <= {0, 1}, found
-        assert found.keys() == {job.id for job in unfinished} <= {own.id, other.id}
-        drained(jobs, 1)
+    async with serving(store, jobs_url) as service:
+        own, other = await service.add(texts_job(jobs, "a", 5)), await service.add(texts_job(jobs, "b", 5))
+        while unfinished := jobs.unfinished_of_units():
+            found = ahead_of(jobs)
+            assert set(found.values()) <= {0, 1}, found
+            assert found.keys() == {job.id for job in unfinished} <= {own.id, other.id}
+            assert await drained_by(service, 1)
 
 
 def test_a_job_that_was_created_a_moment_ago_is_last(jobs: Jobs) -> None:
