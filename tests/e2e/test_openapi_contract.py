@@ -13,6 +13,7 @@ import pytest
 import schemathesis
 
 from app.api.examples import BY_SCHEMA
+from app.api.examples.ids import TRASH_ID
 from app.api.examples.jobs import JOB
 from app.api.http.keys import Scope, entry_for, new_key
 from app.api.uploads.schemas import METADATA_PARAMETER
@@ -50,6 +51,8 @@ expected-statuses = [
 """
 HOOKS = """
 import base64
+import json
+import pathlib
 import re
 import zlib
 
@@ -74,6 +77,11 @@ def before_call(context, case, kwargs):
     if re.fullmatch(METADATA, metadata) and metadata != OF_MODEL:
         name = f"upload-{zlib.crc32(metadata.encode()) % 9}.bin"
         case.headers["Upload-Metadata"] = f"filename {base64.b64encode(name.encode()).decode()}"
+    # An entry of the trash is there for each request to purge that of the document's example.
+    if case.method == "DELETE" and (case.path_parameters or {}).get("trash_id") == TRASHED["id"]:
+        trash = pathlib.Path("models/.store/trash")
+        trash.joinpath(TRASHED["id"]).write_bytes(b"model")
+        trash.joinpath(TRASHED["id"] + ".json").write_text(json.dumps(TRASHED))
     # The document's example of a job id is always that of a pull.
     if case.path_parameters and case.path_parameters.get("job_id") == EXAMPLE:
         case.path_parameters["job_id"] = next((ids for path, ids in IDS.items() if case.path.startswith(path)), EXAMPLE)
@@ -92,6 +100,11 @@ STORED_JOB = JOB | {"created_by": {"actor": "nightly-models"}, "failure": None, 
 """The job of the document's examples, as its record has it."""
 STORED_JOB.pop("error")
 STORED_JOB.pop("warnings")
+TRASHED = {
+    "id": TRASH_ID, "name": "trashed.bin", "size_bytes": 5, "deleted_at": "2026-11-21T06:37:13Z",
+    "expires_at": "2100-01-01T00:00:00Z", "sha256": None,
+}  # fmt: skip
+"""The record of an entry of the trash with the id of the document's examples."""
 OTHER_JOBS = {
     "/ai/jobs": ("20261121T092012Z-0a1b23a56955", UnitKind.TEXTS, "AiOut"),
     "/ocr/jobs": ("20261121T092012Z-0a1b23a56956", UnitKind.IMAGES, "RecognitionsOut"),
@@ -187,7 +200,7 @@ def run_schemathesis(
     config.write_text(CONFIG)
     ids = {path: id_ for path, (id_, _, _) in OTHER_JOBS.items()}
     metadata = METADATA_PARAMETER["schema"]["pattern"], METADATA_PARAMETER["example"]
-    constants = f"EXAMPLE, IDS = {JOB['id']!r}, {ids!r}\nMETADATA, OF_MODEL = {metadata!r}\n"
+    constants = f"EXAMPLE, IDS = {JOB['id']!r}, {ids!r}\nMETADATA, OF_MODEL = {metadata!r}\nTRASHED = {TRASHED!r}\n"
     folder.joinpath("hooks.py").write_text(constants + HOOKS)
     return subprocess.run(
         [
