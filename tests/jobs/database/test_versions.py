@@ -10,7 +10,7 @@ from app.jobs.database.connection import DatabaseAway, open_database
 from app.jobs.folder import Jobs
 from app.jobs.records import JobState
 from app.store.store import Store
-from tests.jobs.database.queues import Service, ended, running, serving
+from tests.jobs.queues import Service, ended, running, serving
 from tests.support.deployed.postgres import Postgres, install_version, is_installed
 from tests.support.unit_works import create, finish, log_lines, numbers_of
 from tests.support.waiting import STEP_SECONDS, Deadline, eventually_async
