@@ -36,6 +36,9 @@ ANSWER_SHARE = 8
 LONGEST_ANSWER_SECONDS = 2.0
 ENGINE_SHARE = 2
 """The engine has 1/ENGINE_SHARE of OCR_SHUTDOWN_GRACE to stop; requests have the rest, including the time to answer."""
+MARGIN_SECONDS = 1
+"""How much later uvicorn gives up requests than `Server` ends their connections. Without it a busy machine may do both
+at the same moment, and uvicorn logs an error although nothing is left to cancel."""
 IPV6_ANY = "::"
 BODY_WINDOW = 2
 """The rate of a body is measured over BODY_WINDOW times OCR_UPLOAD_STALL_TIMEOUT, so that the caller may pause."""
@@ -161,7 +164,7 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=max(1, int(settings.keep_alive.total_seconds())),
-        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace.total_seconds() / ENGINE_SHARE)),
+        timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds() / ENGINE_SHARE) + MARGIN_SECONDS,
     )
 
 
