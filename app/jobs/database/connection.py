@@ -204,6 +204,7 @@ def connection_info(url: str, schema: str) -> str:
         "connect_timeout": int(OPERATION_SECONDS),
         "tcp_user_timeout": int(OPERATION_SECONDS * 2000),  # else a machine that vanished is noticed after minutes
         "application_name": "ocr-model-service",
+        "client_encoding": "UTF8",  # else a database of the encoding SQL_ASCII refuses procrastinate's statements
     }
     return make_conninfo("", **(defaults | given), options=" ".join(options))
 

@@ -73,6 +73,16 @@ def test_a_killed_services_unit_is_done_by_another(serve: Serve, tmp_path: Path,
     assert sorted(each["index"] for each in results) == list(range(6))
 
 
+def test_a_database_of_any_encoding(serve: Serve, tmp_path: Path, server: Postgres) -> None:
+    """The queue works also in a database of the encoding SQL_ASCII, which `initdb` makes without a locale."""
+    server.run("CREATE DATABASE plain ENCODING 'SQL_ASCII' TEMPLATE template0")
+    service = serve(tmp_path, jobs_url=server.url_of("plain"), engine_class=READS).wait_until_ready()
+    eventually(lambda: queue_check(service)["ok"], within=60)
+    path = post(service, "read a").headers["location"]
+
+    assert eventually(lambda: finished(service, path), within=60)["state"] == "succeeded"
+
+
 def test_a_service_without_its_database(serve: Serve, tmp_path: Path, server: Postgres) -> None:
     """Jobs are refused and leave nothing; all else works, and says why. Nothing shows the password."""
     service = start(serve, tmp_path, server, "one")
