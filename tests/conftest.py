@@ -148,13 +148,22 @@ def jobs_url(request: pytest.FixtureRequest) -> str | None:
     return None if request.param == "folder" else str(request.getfixturevalue("database"))
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=["folder", pytest.param("postgres", marks=pytest.mark.slow)])
 def jobs_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Return the settings of a service whose queue of jobs is in the folder, and then of one with a database."""
+    """Return the settings of a service whose queue of jobs is in the folder; in slow tests then of one with a database.
+
+    A test waits for the database with `RunningService.wait_for_queue`.
+    """
     if request.param == "folder":
         return {}
     postgres: Postgres = request.getfixturevalue("shared_postgres")
     return {"jobs_url": postgres.new_database()}
+
+
+@pytest.fixture
+def serve_jobs(serve: Serve, jobs_settings: dict[str, Any]) -> Serve:
+    """Start real services as `serve` does, whose queue of jobs is in the folder; in slow tests then in a database."""
+    return lambda *folder, **settings: serve(*folder, **jobs_settings | settings).wait_for_queue()
 
 
 @pytest.fixture

@@ -100,10 +100,10 @@ class Caller:
             self._asked.wrong.append(f"{answer.request.method} {answer.request.url}: {answer.text}")
 
 
-def test_pulls_outlive_restarts_and_end_as_they_are_told(serve: Serve, labelled_hub: LabelledHub) -> None:
+def test_pulls_outlive_restarts_and_end_as_they_are_told(serve_jobs: Serve, labelled_hub: LabelledHub) -> None:
     """Every accepted pull ends, its state says what happened, each model is whole, and no partial file stays."""
     settings = {"engine_class": ECHO, "pull_allowed_urls": labelled_hub.cdn_url, "pull_retry_pause": "0.01s"}
-    services = [serve(**settings) for _ in range(2)]
+    services = [serve_jobs(**settings) for _ in range(2)]
     urls = [service.url for service in services]
     asked, is_over, chance = Asked(), threading.Event(), random.Random(7)  # noqa: S311
     with ThreadPoolExecutor(CALLERS) as threads:
@@ -113,7 +113,7 @@ def test_pulls_outlive_restarts_and_end_as_they_are_told(serve: Serve, labelled_
                 reached = len(asked.jobs) + 5
                 eventually(lambda: len(asked.jobs) >= reached, within=30)  # noqa: B023 - called in this iteration
                 services[number % 2].stop(chance.choice([signal.SIGKILL, signal.SIGTERM]))
-                services[number % 2] = serve(**settings)
+                services[number % 2] = serve_jobs(**settings)
                 urls[number % 2] = services[number % 2].url
         finally:
             is_over.set()

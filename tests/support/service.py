@@ -74,6 +74,12 @@ class RunningService:
         eventually(lambda: self.client.get("/readyz").status_code == 200, within=60)
         return self
 
+    def wait_for_queue(self) -> "RunningService":
+        """Wait until a database that has the queue of jobs has answered the service, and return the service."""
+        if "OCR_JOBS_URL" in self._settings:
+            eventually(self._has_queue, within=60)
+        return self
+
     def clear(self, models_dir: Path | None = None) -> "RunningService":
         """Remove all models and trash, wait until the service shows an empty list, and forget its log.
 
@@ -99,6 +105,10 @@ class RunningService:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(timeout=90)
+
+    def _has_queue(self) -> bool:
+        checks = self.client.get("/readyz?verbose").json().get("checks", [])  # a problem while the engine starts
+        return any(check["name"] == "queue" and check["ok"] for check in checks)
 
     def _lists_nothing(self) -> bool:
         listed = self.client.get("/models").raise_for_status().json()

@@ -33,7 +33,10 @@ def dead() -> Iterator[WebhookReceiver]:
 
 @pytest.fixture(scope="module")
 def service(
-    tmp_path_factory: pytest.TempPathFactory, receiver: WebhookReceiver, dead: WebhookReceiver
+    tmp_path_factory: pytest.TempPathFactory,
+    receiver: WebhookReceiver,
+    dead: WebhookReceiver,
+    jobs_settings: dict[str, Any],
 ) -> Iterator[RunningService]:
     with RunningService(
         tmp_path_factory.mktemp("webhooks"),
@@ -44,10 +47,11 @@ def service(
         webhook_retry_pause="0.1s",
         pull_allowed_urls=f"{receiver.url}/models/",
         pull_retries=0,
+        **jobs_settings,
     ) as running:
         (running.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True, exist_ok=True)
         (running.models_dir / DEFAULT_MODEL).write_bytes(NO_TENSORS)
-        yield running.wait_until_ready()
+        yield running.wait_until_ready().wait_for_queue()
 
 
 def begin(service: RunningService, webhook: str, *texts: str) -> str:

@@ -30,11 +30,11 @@ def receiver() -> Iterator[WebhookReceiver]:
         yield server
 
 
-def service_on(serve: Serve, folder: Path, receiver: WebhookReceiver) -> RunningService:
+def service_on(serve_jobs: Serve, folder: Path, receiver: WebhookReceiver) -> RunningService:
     """Start a service on a folder with the model of texts."""
     (folder / "models" / DEFAULT_MODEL).parent.mkdir(parents=True, exist_ok=True)
     (folder / "models" / DEFAULT_MODEL).write_bytes(NO_TENSORS)
-    return serve(
+    return serve_jobs(
         folder,
         engine_class=ECHO,
         state_dir=folder / f"state-{time.monotonic_ns()}",
@@ -55,14 +55,14 @@ def begin(service: RunningService, url: str) -> str:
 
 
 def test_another_service_sends_what_a_killed_one_did_not(
-    serve: Serve, tmp_path: Path, receiver: WebhookReceiver
+    serve_jobs: Serve, tmp_path: Path, receiver: WebhookReceiver
 ) -> None:
     """A service is killed while it sends; another one on the folder sends the same event, with the same id."""
-    first = service_on(serve, tmp_path, receiver).wait_until_ready()
+    first = service_on(serve_jobs, tmp_path, receiver).wait_until_ready()
     receiver.replies["/ended"].append(Reply(gate=threading.Event()))
     location = begin(first, f"{receiver.url}/ended")
     receiver.wait_for("/ended")
-    second = service_on(serve, tmp_path, receiver)
+    second = service_on(serve_jobs, tmp_path, receiver)
     held = second.client.get(location).json()["webhook"]
     assert (held["state"], held["attempts"], len(receiver.to("/ended"))) == ("pending", 0, 1)
 
@@ -76,11 +76,13 @@ def test_another_service_sends_what_a_killed_one_did_not(
 
 
 @pytest.mark.slow
-def test_no_webhook_is_lost_when_services_are_killed(serve: Serve, tmp_path: Path, receiver: WebhookReceiver) -> None:
+def test_no_webhook_is_lost_when_services_are_killed(
+    serve_jobs: Serve, tmp_path: Path, receiver: WebhookReceiver
+) -> None:
     """Two services are killed at random moments while jobs run and the receiver fails at random."""
     chance = random.Random(4711)  # noqa: S311 - not for a secret
     receiver.failing = lambda: chance.random() < 0.3
-    services = [service_on(serve, tmp_path, receiver).wait_until_ready() for _ in range(2)]
+    services = [service_on(serve_jobs, tmp_path, receiver).wait_until_ready() for _ in range(2)]
     begun: list[str] = []
     for number in range(KILLS):
         until = time.monotonic() + chance.uniform(0.2, 2.0)
@@ -89,7 +91,7 @@ def test_no_webhook_is_lost_when_services_are_killed(serve: Serve, tmp_path: Pat
                 begun.append(begin(chance.choice(services), f"{receiver.url}/ended/{len(begun)}"))
         victim = number % 2
         services[victim].stop(signal.SIGKILL)
-        services[victim] = service_on(serve, tmp_path, receiver).wait_until_ready()
+        services[victim] = service_on(serve_jobs, tmp_path, receiver).wait_until_ready()
 
     def are_delivered() -> bool:
         return all(

@@ -25,9 +25,11 @@ def with_model(service: RunningService) -> RunningService:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    with RunningService(tmp_path_factory.mktemp("jobs"), engine_class=ECHO, engine_stable_after=0) as running:
-        yield with_model(running)
+def service(tmp_path_factory: pytest.TempPathFactory, jobs_settings: dict[str, Any]) -> Iterator[RunningService]:
+    with RunningService(
+        tmp_path_factory.mktemp("jobs"), engine_class=ECHO, engine_stable_after=0, **jobs_settings
+    ) as running:
+        yield with_model(running.wait_for_queue())
 
 
 def check_spelling(service: RunningService, *texts: str, prefer: str | None = None) -> httpx.Response:
@@ -111,9 +113,9 @@ def test_the_job_of_a_caller_that_disconnects_continues(service: RunningService)
     assert eventually(succeeded, within=30)
 
 
-def test_a_shutdown_answers_with_the_job(serve: Serve) -> None:
+def test_a_shutdown_answers_with_the_job(serve_jobs: Serve) -> None:
     """When the service stops, a caller that waits for results learns its job's address instead of a 503."""
-    service = with_model(serve(engine_class=ECHO))
+    service = with_model(serve_jobs(engine_class=ECHO))
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(check_spelling, service, "sleep:60", prefer="respond-async, wait=60")
         eventually(lambda: service.engine()["busy"], within=30)

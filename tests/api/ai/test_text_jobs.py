@@ -28,9 +28,11 @@ def with_model(service: RunningService) -> RunningService:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    with RunningService(tmp_path_factory.mktemp("jobs"), engine_class=ECHO, engine_stable_after=0) as service:
-        yield with_model(service)
+def running(tmp_path_factory: pytest.TempPathFactory, jobs_settings: dict[str, Any]) -> Iterator[RunningService]:
+    with RunningService(
+        tmp_path_factory.mktemp("jobs"), engine_class=ECHO, engine_stable_after=0, **jobs_settings
+    ) as service:
+        yield with_model(service.wait_for_queue())
 
 
 @pytest.fixture
@@ -91,9 +93,9 @@ def test_progress_comes_text_by_text(service: RunningService, tmp_path: Path) ->
     assert [record["final"] for record in records] == [False] * (len(records) - 1) + [True]
 
 
-def test_jobs_need_no_place_in_the_queue(serve: Serve, tmp_path: Path) -> None:
+def test_jobs_need_no_place_in_the_queue(serve_jobs: Serve, tmp_path: Path) -> None:
     """Many jobs that are posted at once are accepted, however short the engine's queue is, and all succeed."""
-    service = with_model(serve(engine_class=ECHO, engine_queue_size=2))
+    service = with_model(serve_jobs(engine_class=ECHO, engine_queue_size=2))
 
     gate = tmp_path / "gate"
 
@@ -142,12 +144,12 @@ def test_a_single_text_has_its_turn_between_two_texts_of_a_job(service: RunningS
     assert job_at(service, location, "succeeded")["result"] == {"failed_count": 0}
 
 
-def test_a_key_with_many_jobs_has_no_more_turns(serve: Serve, tmp_path: Path) -> None:
+def test_a_key_with_many_jobs_has_no_more_turns(serve_jobs: Serve, tmp_path: Path) -> None:
     """The turns of API keys alternate: a later job of one key ends before the three jobs of another."""
     headers = [{"authorization": f"Bearer {key}"} for key in ("ocr_many", "ocr_one")]
     entries = [entry_for(key, [Scope.AI, Scope.READ], f"ocr_{key}") for key in ("many", "one")]
     (tmp_path / "keys.toml").write_text("".join(entries))
-    service = with_model(serve(engine_class=ECHO, api_keys_file=tmp_path / "keys.toml"))
+    service = with_model(serve_jobs(engine_class=ECHO, api_keys_file=tmp_path / "keys.toml"))
     all_posted, end = tmp_path / "all-posted", tmp_path / "end"
     # The first job of the first key has seven texts before one of them waits for the end; the other key's job has six.
     texts = [[f"wait_for:{all_posted}", *["a"] * 6, f"wait_for:{end}"], ["a"], ["a"], ["a"] * 6]
@@ -169,9 +171,9 @@ def test_a_key_with_many_jobs_has_no_more_turns(serve: Serve, tmp_path: Path) ->
         eventually(lambda location=location: job(location)["state"] == "succeeded", within=60)
 
 
-def test_a_job_is_logged_and_counted(serve: Serve) -> None:
+def test_a_job_is_logged_and_counted(serve_jobs: Serve) -> None:
     """A job leaves the events `job.started` and `job.finished`, and a metric; a cancelled one blames no caller."""
-    service = with_model(serve(engine_class=ECHO, log_format="json"))
+    service = with_model(serve_jobs(engine_class=ECHO, log_format="json"))
     location = begin(service, "a", "hold_gil:60")
     eventually(lambda: service.client.get(location).json()["progress"]["done"] == 1, within=30)
     service.client.delete(location)
@@ -270,16 +272,16 @@ def test_what_is_refused_is_refused_at_once(service: RunningService) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_job_goes_on_after_its_service_has_ended(serve: Serve, number: signal.Signals, tmp_path: Path) -> None:
+def test_a_job_goes_on_after_its_service_has_ended(serve_jobs: Serve, number: signal.Signals, tmp_path: Path) -> None:
     """The next service goes on with the text at which a service was stopped or killed, and repeats no other."""
     gate = tmp_path / "gate"
-    first = with_model(serve(engine_class=ECHO))
+    first = with_model(serve_jobs(engine_class=ECHO))
     location = begin(first, "a", f"wait_for:{gate}", "b")
     eventually(lambda: first.client.get(location).json()["progress"]["done"] == 1)
     first.stop(number)
     gate.touch()
 
-    second = serve(engine_class=ECHO)
+    second = serve_jobs(engine_class=ECHO)
     job_at(second, location, "succeeded")
 
     results = second.client.get(f"{location}/results").json()["results"]

@@ -24,10 +24,10 @@ Members = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+def running(tmp_path_factory: pytest.TempPathFactory, jobs_settings: dict[str, Any]) -> Iterator[RunningService]:
     limits: dict[str, Any] = {"max_image_files": 8, "max_image_bytes": MAX_BYTES}
-    with RunningService(tmp_path_factory.mktemp("archives"), engine_class=READS, **limits) as service:
-        yield service
+    with RunningService(tmp_path_factory.mktemp("archives"), engine_class=READS, **limits, **jobs_settings) as service:
+        yield service.wait_for_queue()
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ READS = "tests.support.engines:Reads"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+def running(tmp_path_factory: pytest.TempPathFactory, jobs_settings: dict[str, Any]) -> Iterator[RunningService]:
     folder = tmp_path_factory.mktemp("job-options")
-    with RunningService(folder, engine_class=READS, max_waiting_units=6) as service:
-        yield service
+    with RunningService(folder, engine_class=READS, max_waiting_units=6, **jobs_settings) as service:
+        yield service.wait_for_queue()
 
 
 @pytest.fixture
@@ -94,11 +94,11 @@ def test_a_key_of_texts(service: RunningService) -> None:
     assert post(service, b"read a").headers["location"] != post(service, b"read a").headers["location"]
 
 
-def test_a_key_belongs_to_its_caller(serve: Serve, tmp_path: Path) -> None:
+def test_a_key_belongs_to_its_caller(serve_jobs: Serve, tmp_path: Path) -> None:
     """The same Idempotency-Key of two API keys makes two jobs, also at another service on the folder."""
     entries = [entry_for(key, [Scope.AI, Scope.READ], f"ocr_{key}") for key in ("one", "two")]
     (tmp_path / "keys.toml").write_text("".join(entries))
-    services = [serve(engine_class=READS, api_keys_file=tmp_path / "keys.toml") for _ in range(2)]
+    services = [serve_jobs(engine_class=READS, api_keys_file=tmp_path / "keys.toml") for _ in range(2)]
 
     def location(service: RunningService, key: str) -> str:
         headers = {"authorization": f"Bearer ocr_{key}", "idempotency-key": "same"}

@@ -20,7 +20,7 @@ READS = "tests.support.engines:Reads"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+def running(tmp_path_factory: pytest.TempPathFactory, jobs_settings: dict[str, Any]) -> Iterator[RunningService]:
     folder = tmp_path_factory.mktemp("image-jobs")
     limits: dict[str, Any] = {
         "max_image_files": 5,
@@ -28,8 +28,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
         "engine_queue_size": 1,
         "engine_stable_after": 0,
     }
-    with RunningService(folder, engine_class=READS, recognition_timeout="100s", **limits) as service:
-        yield service
+    with RunningService(folder, engine_class=READS, recognition_timeout="100s", **limits, **jobs_settings) as service:
+        yield service.wait_for_queue()
 
 
 @pytest.fixture
@@ -224,16 +224,16 @@ def test_jobs_are_accepted_while_the_queue_is_full(service: RunningService, tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_job_goes_on_after_its_service_has_ended(serve: Serve, number: signal.Signals, tmp_path: Path) -> None:
+def test_a_job_goes_on_after_its_service_has_ended(serve_jobs: Serve, number: signal.Signals, tmp_path: Path) -> None:
     """A service that is stopped or killed loses no file: the next one goes on with the file, and repeats no other."""
     gate = tmp_path / "gate"
-    first = serve(engine_class=READS).wait_until_ready()
+    first = serve_jobs(engine_class=READS).wait_until_ready()
     location = begin(first, b"read one", f"wait_for {gate}".encode(), b"read three")
     eventually(lambda: first.client.get(location).json()["progress"]["done"] == 1)
     first.stop(number)
     gate.touch()
 
-    second = serve(engine_class=READS)
+    second = serve_jobs(engine_class=READS)
     job_at(second, location, "succeeded")
 
     results = second.client.get(f"{location}/results").json()["results"]

@@ -28,10 +28,10 @@ MAX_BYTES = 4096
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+def running(tmp_path_factory: pytest.TempPathFactory, jobs_settings: dict[str, Any]) -> Iterator[RunningService]:
     limits: dict[str, Any] = {"max_image_files": 8, "max_image_bytes": MAX_BYTES}
-    with RunningService(tmp_path_factory.mktemp("uploads"), engine_class=READS, **limits) as service:
-        yield service
+    with RunningService(tmp_path_factory.mktemp("uploads"), engine_class=READS, **limits, **jobs_settings) as service:
+        yield service.wait_for_queue()
 
 
 @pytest.fixture
@@ -191,11 +191,11 @@ def test_the_metadata_of_a_file_for_a_job(service: RunningService) -> None:
     assert listed(service) == []
 
 
-def test_an_upload_belongs_to_its_key(serve: Serve, tmp_path: Path) -> None:
+def test_an_upload_belongs_to_its_key(serve_jobs: Serve, tmp_path: Path) -> None:
     """Another API key is told the same about an upload as about one that does not exist."""
     entries = [entry_for(key, [Scope.READ, Scope.WRITE, Scope.AI], f"ocr_{key}") for key in ("owner", "other")]
     (tmp_path / "keys.toml").write_text("".join(entries))
-    service = serve(engine_class=READS, api_keys_file=tmp_path / "keys.toml")
+    service = serve_jobs(engine_class=READS, api_keys_file=tmp_path / "keys.toml")
     service.client.headers["authorization"] = "Bearer ocr_owner"
     other = {"authorization": "Bearer ocr_other"}
     upload_id = uploaded(service, b"read mine")
@@ -243,12 +243,12 @@ def test_an_upload_is_copied_where_it_cannot_be_linked(serve: Serve, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_kill_loses_neither_the_upload_nor_the_job(serve: Serve) -> None:
+def test_a_kill_loses_neither_the_upload_nor_the_job(serve_jobs: Serve) -> None:
     """A service that is killed while it makes a job of an upload has left the upload, or the job, or both."""
     chance = random.Random(3)  # noqa: S311 - when the kill comes
     outcomes = []
     for number in range(int(os.environ.get("TEST_KILLS", "4"))):
-        service = serve(engine_class=READS).wait_until_ready()
+        service = serve_jobs(engine_class=READS).wait_until_ready()
         text = f"file {number}"
         upload_id = uploaded(service, f"read {text}".encode())
         before = {job["id"] for job in service.client.get("/ocr/jobs?limit=1000").json()["jobs"]}
@@ -258,7 +258,7 @@ def test_a_kill_loses_neither_the_upload_nor_the_job(serve: Serve) -> None:
             service.stop(signal.SIGKILL)
             assert isinstance(answer.exception(), httpx.TransportError | None)
 
-        after = serve(engine_class=READS).wait_until_ready()
+        after = serve_jobs(engine_class=READS).wait_until_ready()
         found = {job["id"] for job in after.client.get("/ocr/jobs?limit=1000").json()["jobs"]} - before
         is_left = upload_id in listed(after)
         assert found or is_left

@@ -34,18 +34,20 @@ def settings_for(hub: Hub) -> dict[str, Any]:
 
 
 @pytest.fixture
-def start(serve: Serve, hub: Hub) -> Serve:
+def start(serve_jobs: Serve, hub: Hub) -> Serve:
     """Start services that pull from the test's hub and retry after 10 ms."""
-    return lambda **more: serve(**settings_for(hub) | more)
+    return lambda **more: serve_jobs(**settings_for(hub) | more)
 
 
-@pytest.fixture(scope="session")
-def shared_puller(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """Run a service that pulls from the shared hub, for all tests of this process. Tests use `service`."""
-    settings = settings_for(shared_hub) | {"pull_allowed_urls": f"{shared_hub.cdn_url}/models"}
+@pytest.fixture(scope="module")
+def shared_puller(
+    shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory, jobs_settings: dict[str, Any]
+) -> Iterator[RunningService]:
+    """Run a service that pulls from the shared hub, for all tests of a module. Tests use `service`."""
+    settings = settings_for(shared_hub) | jobs_settings | {"pull_allowed_urls": f"{shared_hub.cdn_url}/models"}
     settings |= {"resources_url": f"{shared_hub.cdn_url}/ocr/"}
     with RunningService(tmp_path_factory.mktemp("puller"), **settings) as running:
-        yield running
+        yield running.wait_for_queue()
 
 
 @pytest.fixture
@@ -55,12 +57,14 @@ def service(shared_puller: RunningService, hub: Hub) -> Iterator[RunningService]
     cancel_unfinished_pulls(shared_puller)
 
 
-@pytest.fixture(scope="session")
-def shared_pair(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RunningService]]:
-    """Run two services on one folder for all tests of this process. Tests use `pair`."""
-    folder = tmp_path_factory.mktemp("pair")
+@pytest.fixture(scope="module")
+def shared_pair(
+    shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory, jobs_settings: dict[str, Any]
+) -> Iterator[list[RunningService]]:
+    """Run two services on one folder for all tests of a module. Tests use `pair`."""
+    folder, settings = tmp_path_factory.mktemp("pair"), settings_for(shared_hub) | jobs_settings
     with ExitStack() as running:
-        yield [running.enter_context(RunningService(folder, **settings_for(shared_hub))) for _ in range(2)]
+        yield [running.enter_context(RunningService(folder, **settings)).wait_for_queue() for _ in range(2)]
 
 
 @pytest.fixture

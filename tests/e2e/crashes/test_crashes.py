@@ -191,7 +191,7 @@ def crash_again_and_again(hub: Hub, folder: Path, kills: int) -> Counter[str]:
     return ledger.killed_at
 
 
-def kill_the_service(serve: Serve, hub: Hub, folder: Path, kills: int) -> Counter[str]:
+def kill_the_service(serve_jobs: Serve, hub: Hub, folder: Path, kills: int) -> Counter[str]:
     """Kill a real service in rounds while two clients change its models, and return the interrupted changes.
 
     The service of the next round continues what is left.
@@ -201,7 +201,7 @@ def kill_the_service(serve: Serve, hub: Hub, folder: Path, kills: int) -> Counte
     settings = {"engine_class": ECHO, "pull_allowed_urls": hub.cdn_url, "pull_retry_pause": "0.01s"}
     (folder / "log").touch()
     for number in range(0, kills * AT_ONCE, AT_ONCE):
-        service = serve(**settings)
+        service = serve_jobs(**settings)
         with contextlib.ExitStack() as running:
             callers = [
                 running.enter_context(changing(service.url, root, SEED + number + each, folder / "log", hub))
@@ -213,7 +213,7 @@ def kill_the_service(serve: Serve, hub: Hub, folder: Path, kills: int) -> Counte
                 caller.join(timeout=120)
                 assert caller.exitcode == 0
         ledger.check(root)
-    service = serve(**settings)
+    service = serve_jobs(**settings)
     eventually(lambda: pulls_of(service) <= {"succeeded", "failed", "cancelled"}, within=30)
     assert listed_in(service) == {
         str(path.relative_to(root)) for path, _ in everything(root) if ".store" not in path.parts
@@ -247,9 +247,9 @@ def test_processes_killed_anywhere_lose_nothing(hub: Hub, tmp_path: Path) -> Non
     crash_again_and_again(hub, tmp_path, 8)
 
 
-def test_a_killed_service_loses_nothing(serve: Serve, hub: Hub, tmp_path: Path) -> None:
+def test_a_killed_service_loses_nothing(serve_jobs: Serve, hub: Hub, tmp_path: Path) -> None:
     """A service killed twice while clients change its models loses no model."""
-    kill_the_service(serve, hub, tmp_path, 2)
+    kill_the_service(serve_jobs, hub, tmp_path, 2)
 
 
 @pytest.mark.slow
@@ -261,6 +261,6 @@ def test_many_kills_lose_nothing(hub: Hub, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_killing_the_service_loses_nothing(serve: Serve, hub: Hub, tmp_path: Path) -> None:
+def test_killing_the_service_loses_nothing(serve_jobs: Serve, hub: Hub, tmp_path: Path) -> None:
     """A service killed TEST_KILLS / 10 times while clients change its models loses no model."""
-    kill_the_service(serve, hub, tmp_path, KILLS // 10)
+    kill_the_service(serve_jobs, hub, tmp_path, KILLS // 10)
