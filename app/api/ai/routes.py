@@ -37,6 +37,7 @@ from app.api.jobs.unit_results import UnitResults
 from app.api.jobs.webhooks import BY_QUERY, WEBHOOK, WebhookTargetsDep, WebhookUrl, checked_webhook
 from app.engine.contract.processors import Processor
 from app.engine.text_runner import TextTask
+from app.errors import StoreUnavailable
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, Priority
 from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, UnitKind
@@ -89,9 +90,15 @@ async def _create_job(
 
 
 def _page_of(job: Job, items: list[TextJobResultOut], common: dict[str, Any]) -> TextJobResultsOut:
-    return TextJobResultsOut.model_validate(
-        {"processor": job.request.get("processor"), "model": job.request.get("model"), "results": items} | common
-    )
+    return TextJobResultsOut.model_validate(_used(job) | {"results": items} | common)
+
+
+def _used(job: Job) -> dict[str, Any]:
+    """Return which processor and model a job's texts were for. Raises StoreUnavailable if its record does not say it."""
+    processor, model = job.request.get("processor"), job.request.get("model")
+    if not isinstance(processor, str) or processor not in set(Processor) or not isinstance(model, str):
+        raise StoreUnavailable(f"the record of the job {job.id} does not name the processor and the model of its texts")
+    return {"processor": processor, "model": model}
 
 
 RESULTS = UnitResults(
@@ -108,9 +115,8 @@ def _answer_of(jobs: Jobs, job: Job) -> Response | None:
     if items[0].error and all(item.error for item in items):
         return unit_problem(items[0].error)
     answer = AiOut.model_validate(
-        {
-            "processor": job.request.get("processor"),
-            "model": job.request.get("model"),
+        _used(job)
+        | {
             "failed_count": sum(item.error is not None for item in items),
             "results": [TextResultOut(**item.model_dump(exclude={"index"})) for item in items],
         }

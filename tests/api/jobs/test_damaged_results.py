@@ -258,3 +258,14 @@ def test_files_that_are_lost_before_their_turn(service: RunningService, tmp_path
     finished(service, location)
 
     assert [shown(each) for each in page_of(service, location)["results"]][1:] == [(1, "unit-damaged"), (2, "three")]
+
+
+@pytest.mark.parametrize("asked", [{}, {"processor": ["spell-check"], "model": 1}, {"processor": "other", "model": "a"}])
+def test_the_results_of_texts_whose_record_names_no_processor_answer_503(
+    service: RunningService, asked: dict[str, Any]
+) -> None:
+    location = done(service, "/ai/jobs")
+    record = folder_of(service, location) / "job.json"
+    replace(record, json.dumps(json.loads(record.read_text()) | {"request": asked}).encode())
+    answer = service.client.get(f"{location}/results")
+    assert problem_of(answer) == (503, "store-unavailable") and "does not name the processor" in answer.json()["detail"]
