@@ -260,7 +260,9 @@ def test_files_that_are_lost_before_their_turn(service: RunningService, tmp_path
     assert [shown(each) for each in page_of(service, location)["results"]][1:] == [(1, "unit-damaged"), (2, "three")]
 
 
-@pytest.mark.parametrize("asked", [{}, {"processor": ["spell-check"], "model": 1}, {"processor": "other", "model": "a"}])
+@pytest.mark.parametrize(
+    "asked", [{}, {"processor": ["spell-check"], "model": 1}, {"processor": "other", "model": "a"}]
+)
 def test_the_results_of_texts_whose_record_names_no_processor_answer_503(
     service: RunningService, asked: dict[str, Any]
 ) -> None:
