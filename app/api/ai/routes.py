@@ -94,7 +94,7 @@ def _page_of(job: Job, items: list[TextJobResultOut], common: dict[str, Any]) ->
 
 
 def _used(job: Job) -> dict[str, Any]:
-    """Return which processor and model a job's texts were for. Raises StoreUnavailable if its record does not say it."""
+    """Return which processor and model a job's texts were for. Raises StoreUnavailable if its record does not say."""
     processor, model = job.request.get("processor"), job.request.get("model")
     if not isinstance(processor, str) or processor not in set(Processor) or not isinstance(model, str):
         raise StoreUnavailable(f"the record of the job {job.id} does not name the processor and the model of its texts")

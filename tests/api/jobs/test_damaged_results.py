@@ -270,4 +270,5 @@ def test_the_results_of_texts_whose_record_names_no_processor_answer_503(
     record = folder_of(service, location) / "job.json"
     replace(record, json.dumps(json.loads(record.read_text()) | {"request": asked}).encode())
     answer = service.client.get(f"{location}/results")
-    assert problem_of(answer) == (503, "store-unavailable") and "does not name the processor" in answer.json()["detail"]
+    assert problem_of(answer) == (503, "store-unavailable")
+    assert "does not name the processor" in answer.json()["detail"]
