@@ -114,20 +114,19 @@ class OpenJobs:
             self._known.pop(job_id, None)
 
     @contextmanager
-    def locked(self, job: Job) -> Iterator[OpenJob]:
-        """Hold a job's lock, with its log read to the end.
+    def locked(self, known: OpenJob) -> Iterator[None]:
+        """Hold a job's lock, with its log read to the end. The job may have been forgotten meanwhile.
 
         Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if the log cannot be read.
         """
-        known = self.open(job)
         self.volume.check_writable()  # otherwise a line could go to another folder that is now mounted there
         with known.using, explaining_refusals():
             try:
-                with self.locks.exclusive(lock_name(job.id), seconds=LOCK_SECONDS):
+                with self.locks.exclusive(lock_name(known.job.id), seconds=LOCK_SECONDS):
                     known.refresh(asks_server=self.volume.is_shared)
-                    yield known
+                    yield
             except (ModelLocked, ModelInUse) as exc:
-                raise StoreUnavailable(f"the job {job.id} is locked by another process") from exc
+                raise StoreUnavailable(f"the job {known.job.id} is locked by another process") from exc
 
     def show(self, known: OpenJob, phase: str | None = None, progress: Progress | None = None) -> Job:
         """Write what the log says to the job's record, and return the job. The caller holds the job's lock.

@@ -163,10 +163,10 @@ class UnitClaims:
 
         If they cannot be written, nothing is done: the next report may succeed.
         """
-        job = claim.known.job
+        known, job = claim.known, claim.known.job
         if job.state is JobState.RUNNING and (job.phase, job.progress) == (phase, progress):
             return
-        with contextlib.suppress(StoreError, OSError, RecordDamaged), self._jobs.locked(claim.job) as known:
+        with contextlib.suppress(StoreError, OSError, RecordDamaged), self._jobs.locked(known):
             if known.log.end is None:
                 self._jobs.show(known, phase, progress)
 
@@ -177,8 +177,8 @@ class UnitClaims:
         Raises JobNotFound if the job was removed, JobEnded if it has ended, and StoreUnavailable, StoreReadOnly,
         StoreFull, RecordDamaged.
         """
-        with self._jobs.locked(claim.job) as known:
-            if known.log.end is not None:
+        with self._jobs.locked(claim.known):
+            if claim.known.log.end is not None:
                 raise JobEnded
             yield
 
@@ -188,8 +188,8 @@ class UnitClaims:
         A second result of a unit, and a result after the end of the job, are dropped. Raises JobNotFound,
         StoreUnavailable, StoreReadOnly, StoreFull, RecordDamaged.
         """
-        with self._jobs.locked(claim.job) as known:
-            log = known.log
+        known, log = claim.known, claim.known.log
+        with self._jobs.locked(known):
             if log.end is not None or claim.number in log.done:
                 return replace(known.job, state=log.end or JobState.RUNNING)
             line = f"{outcome.result}\n".encode()
@@ -204,13 +204,14 @@ class UnitClaims:
 
         Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull, RecordDamaged.
         """
-        with self._jobs.locked(claim.job) as known:
+        known = claim.known
+        with self._jobs.locked(known):
             if known.log.end is None and claim.number not in known.log.done:
                 known.log.append(entry(EntryKind.GIVEN_BACK, unit=claim.number), is_lasting=False)
 
     def _end(self, known: OpenJob) -> None:
         """End a job whose units all have results, and write the end to its record unless that was done."""
-        with self._jobs.locked(known.job):
+        with self._jobs.locked(known):
             record = JOB.parse(read_regular(known.folder.record, JOB.max_bytes))
             if not record.is_finished:
                 self._jobs.end(known)
@@ -233,7 +234,7 @@ class UnitClaims:
         self, known: OpenJob, number: int, lock: ExitStack, understands: Callable[[Job, Task], bool]
     ) -> Claim | None:
         """Note in the log that this service begins a unit. None if another service has done the unit meanwhile."""
-        with self._jobs.locked(known.job):
+        with self._jobs.locked(known):
             _check_unfinished(known)
             log, is_first = known.log, not known.log.has_begun
             if log.end is not None or number in log.done:

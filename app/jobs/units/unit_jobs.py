@@ -118,7 +118,8 @@ class UnitJobs:
         If `is_done` returns True, the work on the job was done before: then the job is returned as it is. Raises
         JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        with explaining_damage(job), self._open.locked(job) as known:
+        known = self._open.open(job)
+        with explaining_damage(job), self._open.locked(known):
             if known.log.end is None and not known.log.is_complete and is_done():
                 return job
             # If every unit has its result, a service was killed before it could end the job.

@@ -296,7 +296,7 @@ async def test_a_job_whose_lock_is_held_delays_no_other_job(
         held = await service.add(create(jobs, "held"))
         await service.add(create(jobs, "free"))
 
-        with jobs.units._open.locked(held):
+        with jobs.units._open.locked(jobs.units._open.open(held)):
             assert await service.finish_next() is not None
             assert await service.take() is None
         monkeypatch.setattr("app.jobs.units.open_jobs.LOCK_SECONDS", 30.0)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from app.jobs.records import JobState, new_job
 from app.jobs.sweep import sweep_jobs
 from app.jobs.units import open_jobs
 from app.jobs.units.records import JobFolder, Task, Unit, failure_of
-from app.jobs.units.unit_claims import Claim, Outcome
+from app.jobs.units.unit_claims import Claim, Outcome, UnitClaims
 from app.jobs.units.unit_jobs import UnitCounts, UnitJobs
 from app.store.store import Store
 from tests.support.held_jobs import DAY, files, store_on
@@ -354,6 +355,32 @@ def test_the_memory_of_finished_units_is_bounded(jobs: Jobs, monkeypatch: pytest
     assert [numbers_of(jobs, job) for job in others] == [[0, 1]] * 4
     finish(jobs, claim)
     assert numbers_of(jobs, held) == [0]
+
+
+def test_a_unit_that_was_done_while_its_job_was_forgotten_is_not_done_again(
+    store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service has read a job's log; before it locks a unit, another thread makes it forget the job, and another
+    service completes the unit."""
+    monkeypatch.setattr(open_jobs, "MOST_OPEN", 1)
+    job, other_job, other = create(jobs, "a", "b"), create(jobs, "c"), another(store)
+    lock_one, calls = UnitClaims._lock_one, []
+
+    def lock_one_later(*about: Any) -> int | None:
+        calls.append(about)
+        if len(calls) == 1:
+            jobs.units.results(other_job, after=0, limit=1)
+            finish(other, claimed(other, job.id))
+        return lock_one(*about)
+
+    monkeypatch.setattr(UnitClaims, "_lock_one", lock_one_later)
+    claim = claimed(jobs, job.id)
+
+    assert claim.number == 1
+    assert not jobs.units.claims.is_done(claim)
+    finish(jobs, claim)
+    assert jobs.units.claims.is_done(claim)
+    assert numbers_of(jobs, job) == [0, 1]
 
 
 def test_a_job_that_could_not_be_queued_leaves_nothing(store: Store, jobs: Jobs) -> None:
