@@ -39,7 +39,7 @@ from app.jobs.database.unit_rows import (
 )
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
-from app.jobs.units.unit_claims import Claim
+from app.jobs.units.unit_claims import Claim, JobEnded
 from app.jobs.units.unit_queue import Understands, UnitQueue
 from app.store.records.forms import RecordDamaged
 
@@ -81,6 +81,8 @@ class DatabaseQueue(UnitQueue):
         self._refused: dict[str, float] = {}
         """Until when the units of a job are put back without a look, because its lock or files did not answer: by the
         job's id, a time of the monotonic clock."""
+        self._not_found: dict[str, float] = {}
+        """Since when the jobs of rows are not in the folder: by the job's id, a time of the monotonic clock."""
         self._owed: dict[int, datetime | None] = {}
         """Changes of rows that could not be made while the database was away: by a row's id, the time from which it can
         be fetched again, or None to remove it."""
@@ -256,6 +258,7 @@ class DatabaseQueue(UnitQueue):
     async def _fill(self, database: QueueDatabase) -> None:
         """Queue the units of the folder's unfinished jobs that have no row, and end the jobs whose units are done."""
         counts = await counts_of_jobs(database)
+        self._not_found = {job_id: since for job_id, since in self._not_found.items() if job_id in counts}
         try:
             for job in await to_thread.run_sync(self._jobs.unfinished_of_units):
                 try:
@@ -273,9 +276,13 @@ class DatabaseQueue(UnitQueue):
         """Claim the unit of a fetched row. If it cannot be worked on, remove the row or put it back."""
         try:
             job = await to_thread.run_sync(self._jobs.get, unit.job_id)
+            self._not_found.pop(unit.job_id, None)
             claim = await to_thread.run_sync(self.claims.claim_unit, job, unit.unit, understands)
+        except JobEnded:
+            await self._settle(unit.id, None)
+            await self._remove_rows(unit.job_id)
         except JobNotFound:
-            await self._drop(unit)
+            await self._look_again(unit)
         except (ModelLocked, ModelInUse):
             await self._settle(unit.id, _now(HELD_SECONDS))
         except RecordDamaged as exc:
@@ -292,11 +299,9 @@ class DatabaseQueue(UnitQueue):
         else:
             if claim:
                 self._rows[unit.job_id, unit.unit] = unit
-                return claim
-            if (await to_thread.run_sync(self._jobs.get, unit.job_id)).is_finished:
-                await self._drop(unit)
             else:
                 await self._settle(unit.id, None)
+            return claim
         return None
 
     async def _refuse(self, unit: UnitRow) -> None:
@@ -309,12 +314,23 @@ class DatabaseQueue(UnitQueue):
         self._refused = {job_id: until for job_id, until in self._refused.items() if now < until}
         self._refused[unit.job_id] = now + HELD_SECONDS
 
-    async def _drop(self, unit: UnitRow) -> None:
-        """Remove all rows of a job that has ended, at once."""
-        await self._settle(unit.id, None)
+    async def _look_again(self, unit: UnitRow) -> None:
+        """Put back the units of a job that is not there. If it is not there HELD_SECONDS later, remove its rows.
+
+        A machine may see a new job later than the database tells of it, and may find a record that was damaged a
+        moment ago. Raises StoreUnavailable if it is the whole folder that is not there.
+        """
+        await self._refuse(unit)
+        now = time.monotonic()
+        if now >= self._not_found.setdefault(unit.job_id, now) + HELD_SECONDS:
+            self._not_found.pop(unit.job_id)
+            await self._remove_rows(unit.job_id)
+
+    async def _remove_rows(self, job_id: str) -> None:
+        """Remove all waiting rows of a job at once."""
         if database := self._database:
             try:
-                await remove_waiting(database, unit.job_id)
+                await remove_waiting(database, job_id)
             except DatabaseAway as exc:
                 self._lose(exc, database)
 

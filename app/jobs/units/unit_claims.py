@@ -102,16 +102,17 @@ class UnitClaims:
         return None
 
     def claim_unit(self, job: Job, number: int, understands: Callable[[Job, Task], bool]) -> Claim | None:
-        """Claim one unit of a job, as `claim` does. None if it has a result, or the job has ended.
+        """Claim one unit of a job, as `claim` does. None if it has a result, or the job has no such unit.
 
-        Raises ModelLocked or ModelInUse if a process works on it; otherwise as `claim`.
+        Raises ModelLocked or ModelInUse if a process works on it, JobEnded if the job has ended, and JobNotFound if it
+        was removed or the folder is away; otherwise as `claim`.
         """
         known = self._jobs.open(job)
-        with known.using, explaining_refusals(), contextlib.suppress(JobNotFound, JobEnded), ExitStack() as lock:
+        with known.using, explaining_refusals(), ExitStack() as lock:
             known.refresh()
             if known.log.end is not None or known.log.is_complete:
                 self._end(known)
-                return None
+                raise JobEnded
             if number in known.log.done or number >= min(job.units or 0, MAX_UNITS):
                 return None
             if number in known.claimed:
@@ -123,7 +124,6 @@ class UnitClaims:
             except BaseException:
                 known.claimed.discard(number)
                 raise
-        return None
 
     def open_units(self, job: Job) -> list[int]:
         """Return the numbers of a job's units that have no result, and end the job if there are none.

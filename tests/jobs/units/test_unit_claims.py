@@ -21,7 +21,7 @@ from app.jobs.records import JobState, new_job
 from app.jobs.sweep import sweep_jobs
 from app.jobs.units import open_jobs
 from app.jobs.units.records import JobFolder, Task, Unit, failure_of
-from app.jobs.units.unit_claims import Claim, Outcome, UnitClaims
+from app.jobs.units.unit_claims import Claim, JobEnded, Outcome, UnitClaims
 from app.jobs.units.unit_jobs import UnitCounts, UnitJobs
 from app.store.store import Store
 from tests.support.held_jobs import DAY, files, store_on
@@ -232,7 +232,8 @@ def test_a_finished_job_whose_log_is_lost_is_not_begun_again(store: Store, jobs:
 
     for each in (jobs, another(store)):
         assert each.units.claims.claim(job) is None
-        assert each.units.claims.claim_unit(job, 0, lambda *_: True) is None
+        with pytest.raises(JobEnded):
+            each.units.claims.claim_unit(job, 0, lambda *_: True)
         assert each.get(job.id) == ended
         assert each.units.counts(ended) == UnitCounts(2, 2)
 
