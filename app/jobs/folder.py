@@ -48,7 +48,7 @@ class Jobs:
     """
 
     def __init__(self, store: Store, continued: Collection[str] = (), on_event: OnEvent = lambda *_: None) -> None:
-        """`continued` are the kinds of job of which a former version may have left records that can be continued."""
+        """`continued`: the kinds whose unfinished jobs of a former version are turned into jobs of one unit."""
         self.units = UnitJobs(store, self.get, on_event)
         self.former = FormerJobs(store, continued)
         self.volume = store.volume

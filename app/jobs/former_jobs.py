@@ -37,7 +37,8 @@ from app.store.volume.renames import rename_path
 LOCK_SECONDS = 0.2
 """How long to wait for a job's lock, in seconds. A process of a former version holds it until the job ends."""
 LEFT_AFTER = timedelta(seconds=10)
-"""How old the record of a pull is that no service of a former version takes any more. It takes one within a second."""
+"""The age from which an unlocked record of a pull counts as left by a service of a former version. That service takes
+a new pull within a second, and locks it."""
 CANCEL_SUFFIX, RESULT_SUFFIX = ".cancel", ".result"
 
 

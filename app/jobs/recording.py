@@ -17,8 +17,8 @@ RETRY_PAUSE_SECONDS = 0.5
 async def until_written(write: Callable[[], None]) -> None:
     """Call `write`, which writes to the model folder, in a thread until it succeeds.
 
-    Raises the StoreError or OSError of `write` if it still fails after RETRY_SECONDS. A cancellation interrupts only
-    the pauses between two calls.
+    Raises the StoreError or OSError of `write` if it still fails after RETRY_SECONDS, and any other exception of
+    `write`, such as RecordDamaged, at once. A cancellation interrupts only the pauses between two calls.
     """
     give_up_at = time.monotonic() + RETRY_SECONDS
     while True:

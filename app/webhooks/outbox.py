@@ -117,7 +117,7 @@ class Outbox:
             return HeldDelivery(job, delivery, lock.pop_all(), write)
 
     def postpone(self, owed: Owed, seconds: float) -> None:
-        """Leave a webhook alone for a while, because its record cannot be written."""
+        """Leave a webhook alone for `seconds`: its record cannot be written, or a defect has ended the delivery."""
         self._not_before[owed.job_id] = time.monotonic() + seconds
 
     def owes(self, job: Job) -> bool:

@@ -168,7 +168,10 @@ def open_archive(path: Path, name: str | None, limits: ArchiveLimits) -> Iterato
 
 
 def _stated_members(path: Path, opened: zipfile.ZipFile) -> int:
-    """Return how many members the end record of an archive states; MANY if it is elsewhere, or not there."""
+    """Return the number of members in the end record of an archive.
+
+    MANY if that record says that another record has the number, or if it is not at the end of the file.
+    """
     with path.open("rb") as file:
         file.seek(-END_BYTES - len(opened.comment), os.SEEK_END)
         end = file.read(END_BYTES)

@@ -47,7 +47,7 @@ class DescribeJob:
         return JobEventOut(**dict(await self.one(job)), final=job.is_finished)
 
     async def all(self, jobs: list[Job]) -> list[JobOut]:
-        """Return jobs as the API shows them. Only the records of jobs with a webhook are read."""
+        """Return jobs as the API shows them. Reads the delivery record of each job that has a webhook."""
         if not any(job.webhook or has_place(job) for job in jobs):
             return [describe(job) for job in jobs]
         return await to_thread.run_sync(self._describe, jobs, self._expected_rate())

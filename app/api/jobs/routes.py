@@ -42,6 +42,7 @@ JOB_ERRORS = (errors.JobNotFound, errors.StoreUnavailable)
 COUNT = re.compile(r"[0-9]+")
 """Matches the id of an event of a stream of results: how many results the caller has."""
 MAX_CURSOR_DIGITS = 12
+"""How many digits of the id of an event are used."""
 CANCELLING: dict[int | str, dict[str, Any]] = {
     202: {"model": JobOut, "description": "The job, which the service that runs it will cancel."}
 }
@@ -170,7 +171,7 @@ async def cancel_job(
     runner: Annotated[UnitRunner, part("unit_runner")],
     response: Response,
 ) -> JobOut:
-    """Cancel the job, whichever service on the folder runs it. That service notices it within half a second.
+    """Cancel the job, whichever service on the folder runs it. That service notices it within a second.
 
     A finished job is not changed.
     """

@@ -190,7 +190,7 @@ class FolderBackend:
         return _job(store, _of_kind(build_jobs(store), kind, job_id))
 
     def cancel(self, kind: str, job_id: str) -> Json:
-        """Cancel a job; the process that runs it notices that within half a second."""
+        """Cancel a job; the process that runs it notices that within a second."""
         store = self._store(to_change=True)
         jobs = build_jobs(store)
         _of_kind(jobs, kind, job_id)

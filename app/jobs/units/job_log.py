@@ -3,7 +3,7 @@
 The log decides; the job's record only shows. Nothing is removed from it, and the file's server puts each entry at its
 end. So every machine reads the same entries in the same order, although it may see an older state for a second. Of two
 results of a unit the first one in the log counts, and nothing counts after the job's end. A process that appends holds
-the job's lock, and reads the log again to see what its entry is worth.
+the job's lock, and reads the log again to see whether its entry counts.
 """
 
 import contextlib

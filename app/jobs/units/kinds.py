@@ -3,12 +3,13 @@
 from enum import StrEnum
 
 UNIT_PHASES = ("waiting", "working")
+"""The phases of a job of units while it is unfinished."""
 UNITS_RESULT = "`failed_count`, the number of items that failed"
-"""What the result of such a job has: a phrase for the API's descriptions."""
+"""What the result of a job of units has, as a phrase for the API's descriptions."""
 
 
 class UnitKind(StrEnum):
-    """The kinds of job whose units are files or texts."""
+    """The kind of a job of units, as its record and its webhook name it."""
 
     TEXTS = "texts"
     IMAGES = "images"

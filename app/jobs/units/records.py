@@ -18,7 +18,7 @@ from app.store.volume.server_lookups import FRESH_SECONDS, LOOKUP_PAUSE_SECONDS
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 """The permissions of a job's files: its units and results are the callers' documents, and units may have passwords."""
 MAX_UNITS = 1_000_000
-"""The most units of a job whose record is believed. A request cannot send as many."""
+"""A record that states more units than this is damaged; no request can create as many."""
 MAX_UNIT_BYTES = 16 << 20
 """The longest line of `units.jsonl`, in bytes: a text, and the escapes of JSON."""
 MAX_UNITS_BYTES = 4 << 30

@@ -80,6 +80,7 @@ class UnitRunner:
         self._loop.wake()
 
     def _look_at_ends(self) -> None:
+        """Let each running unit look now whether its job has ended."""
         self._may_have_ended.set()
         self._may_have_ended = asyncio.Event()
 
@@ -105,7 +106,7 @@ class UnitRunner:
 
     @property
     def running(self) -> int:
-        """How many units this service works on."""
+        """How many units this service works on, paused ones included."""
         return sum(lane.units for lane in self._lanes.values())
 
     async def work_on(self, job: Job) -> None:
