@@ -46,7 +46,7 @@ class UnitQueue(Protocol):
         """
 
     async def release(self, claim: Claim) -> None:
-        """End a claim. If the unit has no result, any service may claim it. May be called again."""
+        """End a claim. If the unit has no result, any service may claim it. Called once for each claim."""
 
     async def cancelled(self, job: Job) -> None:
         """Tell services that a job was cancelled. Without that, they notice it a moment later in the job's log."""

@@ -43,7 +43,8 @@ class UnitRunner:
         lanes: Lanes | None = None,
         preference: ProcessorPreference | None = None,
     ) -> None:
-        """`works` has the work of each kind of job. `on_written` is called after a result was appended.
+        """`works` has the work of each kind of job. `on_written` is called after a result was appended, or could
+        not be appended.
 
         Without `preference` the service loads any processor that a unit needs.
         """
@@ -158,9 +159,18 @@ class UnitRunner:
         return self._works[job.kind].understands(task.parameters)
 
     async def _run_one(self, claim: Claim, place: Place) -> None:
-        job, work = claim.job, self._works[claim.job.kind]
-        JOB.set(job.id)
-        CALLER.set(job.created_by.name)
+        """Work on a unit. If this service cannot, give the unit back and keep the place for NOT_NOW_SECONDS."""
+        JOB.set(claim.job.id)
+        CALLER.set(claim.job.created_by.name)
+        try:
+            if not await self._work_and_release(claim, place):
+                await self._loop.pause(NOT_NOW_SECONDS)
+        finally:
+            place.leave()
+
+    async def _work_and_release(self, claim: Claim, place: Place) -> bool:
+        """Work on a unit and end its claim. Return False if the unit could not be worked on."""
+        job, work, ended = claim.job, self._works[claim.job.kind], None
         try:
             attributes: Attributes = {
                 "ocr.job.id": job.id,
@@ -176,11 +186,10 @@ class UnitRunner:
                     span.fail(ended.failure.error)
         except Exception as exc:  # noqa: BLE001 - a defect with one unit must not stop the others
             self._report_defect(claim, exc)
-            await self._loop.pause(NOT_NOW_SECONDS)
         finally:
             with CancelScope(shield=True):
-                await self.queue.release(claim)
-            place.leave()
+                await self.queue.release(claim)  # once: this service may claim the unit again during a pause
+        return ended is not None
 
     @contextlib.contextmanager
     def _interruptible(self, work: UnitWork) -> Iterator[None]:
@@ -200,24 +209,23 @@ class UnitRunner:
             self._on_event(EventName.JOB_STARTED, about | {"waited_seconds": max(waited, 0.0)})
         try:
             outcome = await self._outcome_of(claim, run)
-        except asyncio.CancelledError:
-            with CancelScope(shield=True):
+            if outcome is None and not run.is_cancelled:
                 await self._give_back(claim)
+                return None
+            ended = await self._append(claim, outcome) if outcome else Ended(claim.known.log.end)
+        except asyncio.CancelledError:  # also while a result waits for the folder: then it is lost
+            await self._give_back(claim)
             raise
-        if outcome is None and not run.is_cancelled:
-            return None
-        ended = await self._append(claim, outcome) if outcome else Ended(claim.known.log.end)
         with CancelScope(shield=True):
             await to_thread.run_sync(run.on_ended, ended)
         return ended
 
     async def _outcome_of(self, claim: Claim, run: UnitRun) -> Outcome | None:
-        """Work on a unit. Return None if its job has ended meanwhile, or if the unit was given back."""
+        """Work on a unit. Return None if its job has ended meanwhile, or if the unit cannot be worked on now."""
         work = self._works[claim.job.kind]
         if error := _refusal(work, claim):
             return work.failed(claim, error)
         outcome: Outcome | None = None
-        is_deferred = False
 
         def look() -> bool:
             if progress := run.progress():
@@ -233,17 +241,12 @@ class UnitRunner:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follow)
-            try:
+            with contextlib.suppress(NotNow):
                 outcome = await self._attempt(claim, run)
-            except NotNow:
-                is_deferred = True
             tasks.cancel_scope.cancel()
         if outcome:
             with CancelScope(shield=True):
                 await to_thread.run_sync(look)  # the last progress
-        elif is_deferred and not run.is_cancelled:
-            await self._give_back(claim)
-            await self._loop.pause(NOT_NOW_SECONDS)
         return outcome
 
     async def _attempt(self, claim: Claim, run: UnitRun) -> Outcome | None:
@@ -282,9 +285,11 @@ class UnitRunner:
         return ended
 
     async def _give_back(self, claim: Claim) -> None:
-        with contextlib.suppress(StoreError, OSError, RecordDamaged):  # then the attempt counts
+        with (
+            CancelScope(shield=True),
+            contextlib.suppress(StoreError, OSError, RecordDamaged),
+        ):  # then the attempt counts
             await to_thread.run_sync(self._claims.give_back, claim)
-        await self.queue.release(claim)  # another service may work on the unit now
 
 
 def _refusal(work: UnitWork, claim: Claim) -> ServiceError | None:

@@ -1,24 +1,30 @@
 """The runner and the order of units on both backends, with a kind of work that exists only in these tests."""
 
 import asyncio
+import errno
+import os
 
 import anyio
 import pytest
 
 from app.build import build_jobs
 from app.events import EventName
+from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
 from app.jobs.records import JobState, Priority
 from app.jobs.units import unit_runner
+from app.jobs.units.lanes import Lanes
 from app.jobs.units.records import Task, Unit
 from app.jobs.units.unit_claims import Claim
 from app.jobs.units.unit_queue import Understands
+from app.jobs.units.unit_runner import UnitRunner
 from app.jobs.units.unit_work import MAX_ATTEMPTS, NotNow
 from app.store.actor import Actor
 from app.store.store import Store
 from tests.jobs.queues import Service, ended, running, serving
 from tests.support.held_jobs import store_on
 from tests.support.unit_works import (
+    KIND,
     TestedWork,
     create,
     create_of,
@@ -161,6 +167,75 @@ async def test_a_service_that_cannot_work_gives_units_back_to_others(
             assert (await eventually_async(ended(jobs, job))).state == JobState.SUCCEEDED
 
     assert [event for event in log_lines(store, job) if event != "given_back"] == ["begun", "begun", "result", "end"]
+
+
+async def test_a_pause_does_not_end_the_next_claim_of_its_unit(
+    store: Store, jobs: Jobs, jobs_url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service with two places gives a unit back and claims it again during the pause: the second claim is left."""
+    monkeypatch.setattr(unit_runner, "NOT_NOW_SECONDS", 3600.0)
+    create(jobs, "a")
+    claims, goes_on = list[Claim](), asyncio.Event()
+
+    async def work(claim: Claim) -> None:
+        claims.append(claim)
+        if len(claims) == 1:
+            raise NotNow
+        await goes_on.wait()
+
+    service = Service(store, jobs_url, TestedWork(work))
+    runner = UnitRunner(service.queue, {KIND: service.work}, service._note, lanes=Lanes(local=2))
+    service.runner = runner
+    async with running(service):
+        await eventually_async(lambda: len(claims) == 2)
+        runner.drain(3600)  # ends the pause
+        await eventually_async(lambda: runner.running == 1)
+
+        assert claims[1].known.claimed == {0}
+        if isinstance(service.queue, DatabaseQueue):
+            assert len(service.queue._rows) == 1
+        goes_on.set()
+        await asyncio.wait_for(runner.finish(), 60)
+
+
+async def test_a_release_that_fails_keeps_no_place(
+    store: Store, jobs: Jobs, jobs_url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only place of a lane is free again, so the runner works on other units once it runs again."""
+    job = create(jobs, "a", "b")
+    service = Service(store, jobs_url)
+    release = service.queue.release
+
+    async def fail(claim: Claim) -> None:  # stands in for a defect
+        await release(claim)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(service.queue, "release", fail)
+    with pytest.raises(BaseExceptionGroup):
+        await service.runner.run()
+    monkeypatch.setattr(service.queue, "release", release)
+
+    assert service.runner.running == 0
+    async with running(service):
+        assert (await eventually_async(ended(jobs, job))).state == JobState.SUCCEEDED
+
+
+async def test_a_stop_while_a_result_waits_gives_the_unit_back(
+    store: Store, jobs: Jobs, jobs_url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service stops before its result could be written: the unit loses no attempt."""
+    job, tried = create(jobs, "a"), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def refuse(*_: object, **__: object) -> int:  # stands in for a disk that is full for a result, not for the log
+        loop.call_soon_threadsafe(tried.set)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("app.jobs.units.unit_claims.append", refuse)
+    async with running(Service(store, jobs_url)):
+        await tried.wait()
+
+    assert log_lines(store, job) == ["begun", "given_back"]
 
 
 async def test_a_cancellation_ends_the_work_of_another_service(store: Store, jobs: Jobs, jobs_url: str | None) -> None:
