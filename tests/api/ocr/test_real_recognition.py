@@ -182,7 +182,6 @@ def corpus() -> dict[str, tuple[bytes, str, int, str]]:
     )
     unreadable, too_large = (422, "image-unreadable"), (413, "image-too-large")
     return {
-        "nothing": (b"", "image/png", *unreadable),
         "noise": (os.urandom(3000), "image/png", *unreadable),
         "noise behind a signature": (good[:8] + os.urandom(3000), "image/png", *unreadable),
         "half a PNG": (good[: len(good) // 2], "image/png", *unreadable),
