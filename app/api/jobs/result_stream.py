@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from anyio import to_thread
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.sse import format_sse_event
 
+from app.api.http.problems import ProblemContext, problem_of
 from app.api.jobs.long_poll import next_record
 from app.api.jobs.stream import (
     JSON_LINES,
@@ -22,10 +24,14 @@ from app.api.jobs.stream import (
     Records,
 )
 from app.api.jobs.unit_results import ResultPage, UnitResults
-from app.errors import JobNotFound
+from app.errors import JobNotFound, StoreError
+from app.events import EventName
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.watcher import JobWatcher
+from app.store import explaining_refusals
+
+log = structlog.get_logger()
 
 _RESULT = '{"index":0,"text":"The quick brown fox","diff":null,"uncorrected_lines":[],"error":null}'
 RESULT_STREAMS: dict[int | str, dict[str, Any]] = {
@@ -72,8 +78,8 @@ class ResultStream:
         stopping: asyncio.Event = self.request.app.state.stopping
         try:
             while not stopping.is_set():
-                for item in page.items:
-                    yield self._line(item.model_dump_json(), page.next_cursor)
+                for position, item in enumerate(page.items, page.next_cursor - len(page.items) + 1):
+                    yield self._line(item.model_dump_json(), position)
                 if not page.has_more:
                     if job.is_finished:
                         return
@@ -81,13 +87,23 @@ class ResultStream:
                     job = await next_record(self.request, self.watcher, job, KEEP_ALIVE_SECONDS)
                     if job == before:
                         yield KEEP_ALIVE[self.media_type]
-                page = await to_thread.run_sync(self._read, job, page.next_cursor)
+                with explaining_refusals():
+                    page = await to_thread.run_sync(self._read, job, page.next_cursor)
         except JobNotFound:  # the job was removed
             return
+        except StoreError as exc:
+            yield self._last_line(exc)
 
     def _read(self, job: Job, after: int) -> ResultPage[Any]:
-        return self.results.read(self.jobs, job, after=after, limit=PAGE if self.media_type != SSE else 1)
+        return self.results.read(self.jobs, job, after=after, limit=PAGE)
 
     def _line(self, result: str, position: int) -> bytes:
         """Return one result. The id of an event is how many results the caller has with it."""
         return format_sse_event(data_str=result, id=str(position)) if self.media_type == SSE else f"{result}\n".encode()
+
+    def _last_line(self, exc: StoreError) -> bytes:
+        """Log why the stream ends early, and return the problem as its last line: an event `error` without an id."""
+        path, request_id = self.request.url.path, str(self.request.scope["request_id"])
+        log.warning(EventName.REQUEST_CUT, id=request_id, path=path, cause=str(exc))
+        problem = problem_of(exc, ProblemContext(path, request_id)).model_dump_json()
+        return format_sse_event(data_str=problem, event="error") if self.media_type == SSE else f"{problem}\n".encode()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.api.jobs.unit_results import MAX_PAGE_BYTES
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.support.clients.answers import problem_of
 from tests.support.files.model_files import NO_TENSORS
@@ -230,6 +231,39 @@ def test_a_log_that_is_a_link(service: RunningService, kind: str, headers: dict[
         assert "symbolic link" in answer.json()["detail"]
     assert service.client.head(f"{location}/results/events").status_code == 503
     assert service.client.get(location).json()["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("headers", [{}, SSE])
+def test_a_stream_whose_results_become_unreadable_ends_with_the_problem(
+    service: RunningService, headers: dict[str, str], tmp_path: Path
+) -> None:
+    """The client can tell this end from that of the job, and continues after the results that it has."""
+    # Two results that are too large for one page; the first is too large for the buffers of the connection.
+    location = done(service, "/ocr/jobs", *("x" * (MAX_PAGE_BYTES * 2 // 3) for _ in range(2)))
+    log = folder_of(service, location) / "log.jsonl"
+    path = f"{location}/results/events"
+    with service.client.stream("GET", path, headers=headers | {"x-request-id": tmp_path.name}) as stream:
+        text = stream.iter_text()
+        begin_of_stream = next(text)
+        log.rename(tmp_path / "log.jsonl")
+        log.symlink_to(tmp_path / "log.jsonl")
+        lines = [line for line in (begin_of_stream + "".join(text)).splitlines() if line]
+
+    if headers:
+        assert [line.partition(":")[0] for line in lines] == ["retry", "data", "id", "event", "data"]
+        assert (lines[2].split(), lines[3].split()) == (["id:", "1"], ["event:", "error"])
+    first, problem = (json.loads(line.removeprefix("data:")) for line in lines if '"' in line)
+    assert first["index"] == 0
+    assert (problem["status"], problem["type"].rpartition(":")[2]) == (503, "store-unavailable")
+    assert (problem["instance"], "index" in problem) == (path, False)
+    logged = [line for line in service.log.splitlines() if tmp_path.name in line]
+    assert [name for line in logged for name in ("request.cut", "request.crashed") if name in line] == ["request.cut"]
+    assert "Traceback" not in service.log
+
+    log.unlink()
+    (tmp_path / "log.jsonl").rename(log)
+    rest = service.client.get(path, params={"cursor": 1}).text.splitlines()
+    assert [json.loads(line)["index"] for line in rest] == [1]
 
 
 def test_a_job_whose_results_are_lost_while_it_runs(service: RunningService, tmp_path: Path) -> None:
