@@ -200,9 +200,10 @@ class Jobs:
         except JobNotFound:
             return False
 
-    def note_damaged(self, job: Job, reason: str) -> None:
-        """Report that a part of a job of units cannot be read."""
-        self.volume.records.note(record_of_units(self._folder, job.id), JOB.kind, reason)
+    def note_damaged(self, job: Job, reason: str, path: Path | None = None) -> None:
+        """Report that a file of a job of units cannot be read: the one at `path`, or else the job's record."""
+        record = record_of_units(self._folder, job.id)
+        self.volume.records.note(path or record, JOB.kind, reason, may_be_missing=True)
 
     def _check(self) -> None:
         self.volume.check()

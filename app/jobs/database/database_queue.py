@@ -264,7 +264,7 @@ class DatabaseQueue(UnitQueue):
                 try:
                     units = await to_thread.run_sync(self.claims.open_units, job)
                 except RecordDamaged as exc:
-                    await to_thread.run_sync(self._jobs.note_damaged, job, str(exc))
+                    await to_thread.run_sync(self._jobs.note_damaged, job, str(exc), exc.path)
                 else:
                     if counts.get(job.id, 0) < len(units):
                         await defer_units(database, job, units)
@@ -286,7 +286,7 @@ class DatabaseQueue(UnitQueue):
         except (ModelLocked, ModelInUse):
             await self._settle(unit.id, _now(HELD_SECONDS))
         except RecordDamaged as exc:
-            await to_thread.run_sync(self._jobs.note_damaged, job, str(exc))
+            await to_thread.run_sync(self._jobs.note_damaged, job, str(exc), exc.path)
             await self._settle(unit.id, _now(DAMAGED_SECONDS))
         except (StoreUnavailable, OSError):
             await self._refuse(unit)

@@ -97,7 +97,7 @@ class JobLog:
                 self._forget()
             self._inode = status.st_ino
             if status.st_size > MAX_LOG_BYTES:
-                raise RecordDamaged(f"it has more than {MAX_LOG_BYTES:,} bytes")
+                raise RecordDamaged(f"it has more than {MAX_LOG_BYTES:,} bytes", self._path)
             unread = status.st_size - self.size
             data = os.pread(descriptor, unread, self.size) if unread > 0 else b""
         finally:

@@ -49,6 +49,8 @@ class OpenJob:
     unreadable: set[int] = field(default_factory=set)
     """The units whose results could not be read when a caller last asked for them."""
 
+    damaged_since: float | None = None
+    """When this process first found the job's task or list of units damaged, by the monotonic clock."""
     has_waited_for_end: bool = False
     """True if the log did not show the end of the job in time, although its record did."""
 
@@ -60,6 +62,19 @@ class OpenJob:
             self.first_open = 0
         if not self.log.size and not self.folder.path.is_dir():
             raise JobNotFound(self.job.id)
+
+    def believes_damage(self, *, is_shared: bool) -> bool:
+        """Return True if the job's task or list of units, which was found to be damaged, is taken to be so.
+
+        If another machine may have written the files (`is_shared`), this one may see an older state of them. Then they
+        must be found damaged again after FRESH_SECONDS.
+        """
+        now = time.monotonic()
+        self.damaged_since = self.damaged_since or now
+        if is_shared and now < self.damaged_since + FRESH_SECONDS:
+            self.offsets = None
+            return False
+        return True
 
     def refresh_to_end(self) -> None:
         """Read the log of a job whose record shows its end. Raises what `refresh` raises.

@@ -153,7 +153,7 @@ class JobFolder:
     def check(self) -> None:
         """Raise RecordDamaged if the folder is a link, which could lead anywhere. A missing folder is no damage."""
         if self.path.is_symlink():
-            raise RecordDamaged("its folder is a symbolic link")
+            raise RecordDamaged("its folder is a symbolic link", self.path)
 
     def remove_inputs(self, *numbers: int) -> None:
         """Remove the files of units, by default of all. Files that cannot be removed go when the job is removed."""

@@ -16,9 +16,9 @@ from app.jobs.records import JOB, Failure, Job, JobState
 from app.jobs.units.job_log import append
 from app.jobs.units.open_jobs import OpenJob, OpenJobs, entry, lock_name
 from app.jobs.units.records import MAX_UNITS, EntryKind, JobFolder, Task, Unit
-from app.jobs.units.unit_descriptions import line_of, task_of, unit_of
+from app.jobs.units.unit_descriptions import described
 from app.store import explaining_refusals
-from app.store.records.forms import RecordDamaged
+from app.store.records.forms import RecordDamaged, RecordNotReadable
 from app.store.records.reader import open_regular, read_regular
 
 
@@ -241,11 +241,10 @@ class UnitClaims:
                 known.claimed.discard(number)
                 lock.close()
                 return None
-            line, task = line_of(known, number), task_of(known)
-            unit, damage = unit_of(line)
+            unit, task, damage = self._described(known, number)
             _check_results(known, self.writer)
-            if not understands(known.job, task):
-                raise RecordDamaged("a newer version of the service created it")
+            if task and not understands(known.job, task):
+                raise RecordNotReadable("a newer version of the service created it", known.folder.task)
             log.append(entry(EntryKind.BEGUN, unit=number), is_lasting=False)
             if is_first and not known.job.is_one_unit:  # the work on such a unit reports its progress at once
                 self._jobs.show(known)
@@ -253,7 +252,7 @@ class UnitClaims:
                 known.job,
                 number,
                 unit,
-                task,
+                task or Task(known.job.request),
                 log.attempts[number],
                 is_first,
                 known.folder,
@@ -261,6 +260,21 @@ class UnitClaims:
                 lock.pop_all(),
                 damage,
             )
+
+    def _described(self, known: OpenJob, number: int) -> tuple[Unit, Task | None, str | None]:
+        """Return what `described` returns, and report damaged files. The caller holds the job's lock.
+
+        Raises JobNotFound if the job was removed meanwhile, RecordDamaged if another attempt may succeed, and OSError.
+        """
+        unit, task, damages = described(known, number)
+        lasting = [each for each in damages if each.path]
+        if lasting:
+            _check_unfinished(known)  # a removal removes the record first
+            if not known.believes_damage(is_shared=self._jobs.volume.is_shared):
+                raise lasting[0]
+        for each in lasting:
+            self._jobs.volume.records.note(each.path or known.folder.record, JOB.kind, str(each), may_be_missing=True)
+        return unit, task, str(damages[0]) if damages else None
 
 
 def _check_unfinished(known: OpenJob) -> None:

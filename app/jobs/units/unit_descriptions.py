@@ -2,18 +2,53 @@
 
 import os
 
+from pydantic_core import from_json
+
 from app.jobs.units.open_jobs import OpenJob
 from app.jobs.units.records import MAX_UNIT_BYTES, MAX_UNITS_BYTES, TASK, UNIT, Task, Unit
-from app.store.records.forms import RecordDamaged
+from app.store.records.forms import RecordDamaged, RecordNotReadable
 from app.store.records.reader import open_regular, read_regular
 
 
-def task_of(known: OpenJob) -> Task:
-    """Return what to do with each unit. Raises RecordDamaged and OSError."""
+def described(known: OpenJob, number: int) -> tuple[Unit, Task | None, list[RecordDamaged]]:
+    """Return a unit and its task, and the damage because of which the unit is empty or the task is None.
+
+    Damage of the unit's line alone has no path. Raises RecordNotReadable and OSError.
+    """
+    unit, task, damages = Unit(), None, list[RecordDamaged]()
     try:
-        return TASK.parse(read_regular(known.folder.task, TASK.max_bytes))
+        task = task_of(known)
+    except RecordNotReadable:
+        raise
+    except RecordDamaged as exc:
+        damages.append(exc)
+    try:
+        unit, problem = unit_of(line_of(known, number))
+    except RecordNotReadable:
+        raise
+    except RecordDamaged as exc:
+        damages.append(exc)
+    else:
+        if problem:
+            damages.append(RecordDamaged(problem))
+    return unit, task, damages
+
+
+def task_of(known: OpenJob) -> Task:
+    """Return what to do with each unit. Raises RecordDamaged and OSError.
+
+    Raises RecordNotReadable if the file is JSON of another form, because a newer version may have written it.
+    """
+    path = known.folder.task
+    try:
+        data = read_regular(path, TASK.max_bytes)
     except FileNotFoundError:
-        raise RecordDamaged("its task is missing") from None
+        raise RecordDamaged("the task of the job is missing", path) from None
+    try:
+        return TASK.parse(data)
+    except RecordDamaged as exc:
+        error = RecordNotReadable if _is_json(data) else RecordDamaged
+        raise error(str(exc), path) from exc
 
 
 def unit_of(line: bytes) -> tuple[Unit, str | None]:
@@ -26,20 +61,29 @@ def unit_of(line: bytes) -> tuple[Unit, str | None]:
 
 def line_of(known: OpenJob, number: int) -> bytes:
     """Return the line that describes a unit. Raises RecordDamaged and OSError."""
+    path = known.folder.units
     try:
-        descriptor = open_regular(known.folder.units)
+        descriptor = open_regular(path)
     except FileNotFoundError:
-        raise RecordDamaged("the list of its units is missing") from None
+        raise RecordDamaged("the list of the job's units is missing", path) from None
     with os.fdopen(descriptor, "rb") as file:
         if known.offsets is None:
             if os.fstat(descriptor).st_size > MAX_UNITS_BYTES:
-                raise RecordDamaged(f"the list of its units has more than {MAX_UNITS_BYTES:,} bytes")
+                raise RecordDamaged(f"the list of the job's units has more than {MAX_UNITS_BYTES:,} bytes", path)
             offsets, offset = list[int](), 0
             while len(offsets) < (known.job.units or 0) and (line := file.readline(MAX_UNIT_BYTES)):
                 offsets.append(offset)
                 offset += len(line)
             known.offsets = offsets
         if number >= len(known.offsets):
-            raise RecordDamaged(f"the list of its units has no unit {number}")
+            raise RecordDamaged(f"the list of the job's units has no unit {number}", path)
         file.seek(known.offsets[number])
         return file.readline(MAX_UNIT_BYTES)
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        from_json(data)
+    except ValueError:
+        return False
+    return True

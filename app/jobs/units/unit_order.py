@@ -78,7 +78,7 @@ class UnitOrder(UnitQueue):
                 try:
                     claim = self.claims.claim(job, understands)
                 except RecordDamaged as exc:
-                    self._jobs.note_damaged(job, str(exc))
+                    self._jobs.note_damaged(job, str(exc), exc.path)
                     claim = None
                 except (StoreError, OSError) as exc:
                     claim, refusal = None, exc

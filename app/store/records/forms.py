@@ -6,6 +6,7 @@ The types of fields are checked strictly; unknown fields, as of a newer version,
 import math
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError
@@ -29,6 +30,15 @@ MAX_URL_LENGTH = 2048
 
 class RecordDamaged(Exception):
     """A record does not match its form, is too large, or is not a regular file. The text says what is wrong."""
+
+    def __init__(self, reason: str, path: Path | None = None) -> None:
+        """`path` is the damaged file; None if the code that catches the exception knows it."""
+        super().__init__(reason)
+        self.path = path
+
+
+class RecordNotReadable(RecordDamaged):
+    """This service cannot read a record now, but it may be able to later, or a service of a newer version may be."""
 
 
 def _in_utc(moment: datetime) -> datetime:

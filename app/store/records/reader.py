@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.events import EventName, OnEvent
-from app.store.records.forms import RecordDamaged, RecordForm
+from app.store.records.forms import RecordDamaged, RecordForm, RecordNotReadable
 
 T = TypeVar("T")
 Signature = tuple[int, int, int, int]
@@ -77,9 +77,12 @@ class RecordReader:
             self.note(path, form.kind, str(exc))
             return None
 
-    def note(self, path: Path, kind: str, reason: str) -> None:
-        """Remember a damaged record, and report it as an event unless the same damage was reported before."""
-        signature = _signature(path)
+    def note(self, path: Path, kind: str, reason: str, *, may_be_missing: bool = False) -> None:
+        """Remember a damaged record, and report it as an event unless the same damage was reported before.
+
+        A missing record is damage only with `may_be_missing`, and only as long as its folder is there.
+        """
+        signature = _signature(path) or (_signature_of_missing(path) if may_be_missing else None)
         if signature is None:
             return
         shown = os.fsencode(path.relative_to(self._root)).decode(errors="backslashreplace")
@@ -100,7 +103,11 @@ class RecordReader:
         """
         with self._changing:
             known = dict(self._damaged)
-        changed = [path for path, (_, signature) in known.items() if _signature(path) != signature]
+        changed = [
+            path
+            for path, (_, signature) in known.items()
+            if signature != (_signature(path) or _signature_of_missing(path))
+        ]
         with self._changing:
             for path in changed:
                 if self._damaged.get(path) == known[path]:
@@ -124,13 +131,13 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
     except OSError as exc:
-        if (damage := _damage(exc)) is exc:
+        if (damage := _damage(exc, path)) is exc:
             raise
         raise damage from exc
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
-    raise RecordDamaged("it is not a regular file")
+    raise RecordDamaged("it is not a regular file", path)
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:
@@ -158,9 +165,9 @@ def _read_once(path: Path, max_bytes: int) -> bytes:
         while len(data) >= FIRST_READ_BYTES and (more := os.read(descriptor, max_bytes)):
             data += more
             if len(data) > max_bytes:
-                raise RecordDamaged(f"it has more than {max_bytes:,} bytes")
+                raise RecordDamaged(f"it has more than {max_bytes:,} bytes", path)
     except OSError as exc:
-        if (damage := _damage(exc)) is exc:
+        if (damage := _damage(exc, path)) is exc:
             raise
         raise damage from exc
     finally:
@@ -168,12 +175,14 @@ def _read_once(path: Path, max_bytes: int) -> bytes:
     return data
 
 
-def _damage(exc: OSError) -> Exception:
+def _damage(exc: OSError, path: Path) -> Exception:
     if isinstance(exc, FileNotFoundError) or exc.errno in PASSING_ERRORS:
         return exc
     if exc.errno == errno.ELOOP:
-        return RecordDamaged("it is a symbolic link")
-    return RecordDamaged(f"it cannot be read: {exc.strerror}")
+        return RecordDamaged("it is a symbolic link", path)
+    if exc.errno == errno.ENXIO:  # a socket
+        return RecordDamaged("it is not a regular file", path)
+    return RecordNotReadable(f"it cannot be read: {exc.strerror}", path)
 
 
 def _signature(path: Path) -> Signature | None:
@@ -182,3 +191,9 @@ def _signature(path: Path) -> Signature | None:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
+
+
+def _signature_of_missing(path: Path) -> Signature | None:
+    """Return what tells the folder of a missing record from any other folder; None if the folder is missing too."""
+    folder = _signature(path.parent)
+    return folder and (folder[0], 0, 0, folder[3])

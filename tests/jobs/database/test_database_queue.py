@@ -167,9 +167,9 @@ async def test_a_cancellation_reaches_a_running_unit_by_a_signal(
 
 
 async def test_a_job_that_cannot_be_read_delays_no_other_job(store: Store, jobs: Jobs, database: str) -> None:
-    """Units whose task is missing, or is of a newer version, are put back; the others are done."""
+    """Units whose task has another form, or is of a newer version, are put back; the others are done."""
     damaged, newer = create(jobs, "a", "b"), create_of(jobs, [Unit(text="newer")], Task({"more": 1}))
-    folder_of(store, damaged).task.unlink()
+    folder_of(store, damaged).task.write_bytes(b"{}")
     service = Service(store, database)
     async with running(service):
         for job in (damaged, newer):

@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import pytest
@@ -90,6 +92,68 @@ async def test_a_damaged_description_fails_one_unit_only(
     assert (found.state, found.result) == (JobState.SUCCEEDED, {"failed_count": 1})
     assert work.seen == [(job.id, 0), (job.id, 2)]
     assert "is damaged" in results_of(jobs, job)[1]["error"]
+
+
+def shorten(path: Path) -> None:
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+
+
+def link_to_copy(path: Path) -> None:
+    copy = path.rename(path.with_name("copy"))
+    path.symlink_to(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "failed"),
+    [
+        ("task.json", Path.unlink, [0, 1]),
+        ("task.json", link_to_copy, [0, 1]),
+        ("task.json", lambda path: path.write_bytes(b"garbage"), [0, 1]),
+        ("task.json", lambda path: path.write_bytes(b"[" * 100_000), [0, 1]),
+        ("units.jsonl", Path.unlink, [0, 1]),
+        ("units.jsonl", link_to_copy, [0, 1]),
+        ("units.jsonl", shorten, [1]),
+    ],
+    ids=range(7),
+)
+async def test_damaged_files_of_a_job_fail_its_units(
+    store: Store, jobs: Jobs, jobs_url: str | None, name: str, damage: Callable[[Path], object], failed: list[int]
+) -> None:
+    """The job ends, other jobs go on, and the damaged file is reported, also if it is missing."""
+    job, other = create(jobs, "a", "b"), create(jobs, "c")
+    damage(folder_of(store, job).path / name)
+    service = Service(store, jobs_url)
+
+    async with running(service):
+        found = await eventually_async(ended(jobs, job))
+        assert (await eventually_async(ended(jobs, other))).state == JobState.SUCCEEDED
+
+    assert [result["unit"] for result in results_of(jobs, job) if "is damaged" in result.get("error", "")] == failed
+    assert found.state == (JobState.FAILED if len(failed) == 2 else JobState.SUCCEEDED)
+    assert (jobs.waiting_by_kind(), jobs.waiting_units(job.created_by)) == ({}, 0)
+    records = service.jobs.volume.records
+    assert [each.path for each in records.damaged("job")] == [f".store/jobs/{job.id}/{name}"]
+    jobs.units.remove(job.id)
+    assert records.damaged("job") == []
+
+
+@pytest.mark.parametrize("task", [b'{"options": {}}', b'{"parameters": {"more": 1}}'])
+async def test_a_task_of_a_newer_version_waits_for_it(
+    store: Store, jobs: Jobs, jobs_url: str | None, task: bytes
+) -> None:
+    """A service that does not understand a task leaves the job, reports the task, and can cancel the job."""
+    job = create(jobs, "a")
+    folder_of(store, job).task.write_bytes(task)
+    service = Service(store, jobs_url)
+
+    async with running(service):
+        records = service.jobs.volume.records
+        await eventually_async(lambda: records.damaged("job"))
+        assert [each.path for each in records.damaged("job")] == [f".store/jobs/{job.id}/task.json"]
+        assert jobs.get(job.id).state == JobState.QUEUED
+        assert jobs.cancel(job.id).state == JobState.CANCELLED
+
+    assert service.work.seen == []
 
 
 async def test_a_stopped_runner_gives_its_unit_back(store: Store, jobs: Jobs, jobs_url: str | None) -> None:
