@@ -71,7 +71,9 @@ class Outbox:
         self._owed = dict[str, str]()
         """The URLs of the webhooks that are still to be sent, by the job's id."""
         self._not_before = dict[str, float]()
-        """The monotonic time before which a job is not looked at again."""
+        """The monotonic time before which a job is not looked at again, with or without a record."""
+        self._paused = dict[str, float]()
+        """The monotonic time before which a job is not looked at again, as long as its record exists."""
 
     @property
     def pending(self) -> int:
@@ -89,7 +91,7 @@ class Outbox:
             for job_id in ids
             if job_id not in self._settled
             and job_id not in self._over
-            and self._not_before.get(job_id, now) <= now
+            and max(self._not_before.get(job_id, now), self._paused.get(job_id, now)) <= now
             and (url := self._url_of(job_id))
             and self._is_due(job_id)
         ]
@@ -155,7 +157,7 @@ class Outbox:
         try:
             delivery = read_delivery(self._volume, job_id)
         except RecordDamaged:
-            self._not_before[job_id] = time.monotonic() + DAMAGED_PAUSE_SECONDS
+            self._paused[job_id] = time.monotonic() + DAMAGED_PAUSE_SECONDS
             return False
         if delivery is None:
             return True
@@ -167,22 +169,26 @@ class Outbox:
         pause_seconds = ((delivery.next_attempt_at or now) - now).total_seconds()
         if pause_seconds <= 0 or pause_seconds > LONGEST_RETRY_AFTER_SECONDS + 1:  # the clock has been set back
             return True
-        self._not_before[job_id] = time.monotonic() + min(pause_seconds, LONGEST_PAUSE_SECONDS)
+        self._paused[job_id] = time.monotonic() + min(pause_seconds, LONGEST_PAUSE_SECONDS)
         return False
 
     def _look_for_removed_records(self) -> None:
-        """Send a webhook again whose record an operator has removed for that."""
-        if self._over:
+        """Make webhooks due whose record an operator has removed for that."""
+        if self._over or self._paused:
             with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
-                self._over.intersection_update({entry.name.removesuffix(".json") for entry in entries})
+                recorded = {entry.name.removesuffix(".json") for entry in entries}
+                self._over &= recorded
+                for gone in self._paused.keys() - recorded:
+                    del self._paused[gone]
 
     def _forget_all_but(self, ids: set[str]) -> None:
         self._settled &= ids
         self._over &= ids
         for gone in self._owed.keys() - ids:
             del self._owed[gone]
-        for gone in self._not_before.keys() - ids:
-            del self._not_before[gone]
+        for times in (self._not_before, self._paused):
+            for gone in times.keys() - ids:
+                del times[gone]
 
 
 def _is_older_than(path: Path, seconds: float) -> bool:

@@ -119,6 +119,23 @@ def test_a_webhook_is_sent_again_if_its_record_is_removed(
     assert outbox.due() == [Owed(job.id, URL)]
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_pause_ends_if_its_record_is_removed(store: Store, jobs: Jobs, outbox: Outbox, *, is_damaged: bool) -> None:
+    """The removal of a record ends the pause that it has caused, but not that of a webhook that cannot be recorded."""
+    job, unrecorded = ended(jobs), ended(jobs)
+    record = delivery_record_of(store.volume.webhooks_dir, job.id)
+    later = datetime.now(UTC) + timedelta(hours=2)
+    write_delivery(store.volume.webhooks_dir, Delivery(job.id, datetime.now(UTC), attempts=9, next_attempt_at=later))
+    if is_damaged:
+        record.write_text("{")
+    outbox.postpone(Owed(unrecorded.id, URL), 7200)
+    assert outbox.due() == outbox.due() == []
+
+    record.unlink()
+
+    assert outbox.due() == [Owed(job.id, URL)]
+
+
 def test_a_damaged_record_is_left_until_it_is_removed(store: Store, jobs: Jobs) -> None:
     """A damaged record is reported and stays; the webhook is not sent, until the record is gone."""
     job, other = ended(jobs), ended(jobs)
