@@ -35,6 +35,8 @@ class Reply:
     """Send a head that does not end, a byte now and then."""
     is_endless: bool = False
     """Send a body that does not end until the sender closes the connection."""
+    is_without_body: bool = False
+    """Send a head, but not the body that it announces."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        self.send_header("content-length", "1000000000" if reply.is_endless else "0")
+        self.send_header("content-length", "1000000000" if reply.is_endless or reply.is_without_body else "0")
         self.end_headers()
+        if reply.is_without_body:
+            self.server.closing.wait()
         while reply.is_endless and not self.server.closing.is_set():
             self.wfile.write(bytes(1 << 12))
 
