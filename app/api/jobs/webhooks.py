@@ -15,8 +15,9 @@ WebhookUrl = str | SkipJsonSchema[None]
 """The URL of a webhook, as a request gives it. `WebhookTargets.checked` says whether it is allowed."""
 WEBHOOK = "A URL below one of `OCR_WEBHOOK_ALLOWED_URLS`, to which the end of the job is sent."
 """The description of the option `webhook`."""
-MAX_EVENT_BYTES = 256 << 10
-"""An event of a job with more bytes of JSON than this has no result: the receiver gets it from the job."""
+MAX_JOB_BYTES = 255 << 10
+"""A job with more bytes of JSON has no result in its event, which so has less than 256 KiB: the receiver gets the
+result from the job."""
 WebhookTargetsDep = Annotated[WebhookTargets, part("webhook_targets")]
 
 
@@ -44,7 +45,7 @@ def cloud_event(job: Job, source: str) -> dict[str, Any]:
     `source` names the model folder. The event's id is made of the job's, so that every service gives it the same.
     """
     described = describe(job).model_copy(update={"webhook": None})
-    if len(described.model_dump_json()) > MAX_EVENT_BYTES:
+    if len(described.model_dump_json().encode()) > MAX_JOB_BYTES:
         described = described.model_copy(update={"result": None, "warnings": []})
     data = described.model_dump(mode="json")
     return {
