@@ -1,5 +1,7 @@
 """The order of the units of all jobs: by the job's priority, in turns between API keys, the oldest job first."""
 
+import contextlib
+import errno
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -82,6 +84,7 @@ class UnitOrder(UnitQueue):
                     claim = None
                 except (StoreError, OSError) as exc:
                     claim, refusal = None, exc
+                    self._note_unreadable(job, exc)
                 if claim:
                     self._turns += 1
                     self._last_turns[job.turn] = self._turns
@@ -90,6 +93,14 @@ class UnitOrder(UnitQueue):
             if refusal:
                 raise refusal
             return None
+
+    def _note_unreadable(self, job: Job, refusal: Exception) -> None:
+        """Report a job as damaged if the disk fails to read its files, while the folder is there."""
+        cause = refusal.__cause__ or refusal
+        if isinstance(cause, OSError) and cause.errno == errno.EIO:
+            with contextlib.suppress(StoreError, OSError):
+                self._jobs.volume.check()
+                self._jobs.note_damaged(job, f"its files cannot be read: {cause.strerror}")
 
     def _rank(self, job: Job) -> tuple[int, int]:
         return RANKS[job.priority], self._last_turns.get(job.turn, 0)

@@ -1,5 +1,6 @@
 """Jobs of units whose files other programs have replaced: other jobs go on, and nothing outside is touched."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -131,6 +132,28 @@ def test_no_content_stops_other_jobs(store: Store, name: str, content: bytes) ->
     other_is_done(jobs, other)
     use(store, jobs, job)
     use(store, build_jobs(store_on(store.root)), job)
+
+
+def test_a_job_whose_log_the_disk_cannot_read_is_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other jobs go on, and the warnings of the service name the job."""
+    jobs = build_jobs(store)
+    job, other = create(jobs, "a"), create(jobs, "c")
+    folder_of(store, job).log.write_bytes(b"\n")
+    read, inode = os.pread, folder_of(store, job).log.stat().st_ino
+
+    def fail(descriptor: int, *about: int) -> bytes:  # stands in for a disk that answers EIO for one file
+        if os.fstat(descriptor).st_ino == inode:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, *about)
+
+    monkeypatch.setattr(os, "pread", fail)
+    claim = UnitOrder(jobs).claim_accepted(lambda _: True)
+
+    assert claim
+    assert claim.job.id == other.id
+    assert [each.reason for each in store.volume.records.damaged("job")] == [
+        f"its files cannot be read: {os.strerror(errno.EIO)}"
+    ]
 
 
 def with_fields(folder: JobFolder, **fields: Any) -> None:
