@@ -10,7 +10,7 @@ from app.store.records.forms import Finite, Size
 PROGRESS_INTERVAL_SECONDS = 0.25
 """The seconds between two writes of a job's progress, which include a check for cancellation, and between two reads."""
 WINDOW_SECONDS = 10.0
-"""The seconds over which the rate is averaged: enough to smooth a slow second, few enough to show a stall."""
+"""The seconds over which the rate of bytes is averaged: enough to smooth a slow second, few enough to show a stall."""
 
 TENTHS_FROM = 100.0
 """Numbers from this value on are rounded to tenths, smaller numbers to three digits."""
@@ -23,12 +23,14 @@ class Progress:
     """The progress of a job at one moment."""
 
     done: Size = 0
-    """How many units are done."""
+    """How many bytes, files or texts are done; `unit` says which."""
     total: Size | None = None
-    """How many units there are; None while the total is unknown."""
+    """How many bytes, files or texts there are; None while the total is unknown."""
     unit: Unit = "bytes"
+    """What is counted: `bytes` of a pull, `items` of a job on files or texts."""
     rate: Finite | None = None
-    """Units a second, averaged over the last WINDOW_SECONDS; None while there is no rate."""
+    """Bytes a second over the last WINDOW_SECONDS, or items a second over the last results in the job's log; None
+    while there is no rate."""
     eta_seconds: Finite | None = None
     """The remaining time at the present rate, in seconds; None while the rate or the total is unknown."""
 

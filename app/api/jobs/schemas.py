@@ -23,15 +23,15 @@ class ProgressOut(Schema):
     """The progress of a job."""
 
     done: NonNegativeInt
-    """How many units are done."""
+    """Bytes or items that are done."""
     total: NonNegativeInt | None
-    """How many units there are; null while the total is unknown."""
+    """The total; null while unknown."""
     unit: Unit
     """The unit of the counts."""
     rate: float | None
-    """Units a second, averaged over the last 10 seconds; null while there is no rate."""
+    """Bytes a second over the last 10 seconds, or items a second over the last 20; null while unknown."""
     eta_seconds: float | None
-    """The remaining time at the present rate, in seconds; null while the time is unknown."""
+    """The remaining seconds at the present rate; null while unknown."""
 
 
 class JobProblemOut(Schema):

@@ -21,8 +21,9 @@ one that is needed too, or although another service has their processor loaded."
 class Preference(IntEnum):
     """How a service prefers a queue. Lower values come first."""
 
-    NO_LOAD = 0
-    """The units need no processor, or this service has it loaded, or they have waited for long enough."""
+    FIRST = 0
+    """The queue comes first: its units need no processor, or this service has it loaded, or they have
+    waited for long enough."""
     LOAD = 1
     """This service would load the processor. No other service has it loaded."""
     LEFT = 2
@@ -56,10 +57,10 @@ class ProcessorPreference:
         """
         living = self._living()
         found = {name: _preference(processor_of(name), living) for name in names}
-        others = {name for name, preference in found.items() if preference is not Preference.NO_LOAD}
+        others = {name for name, preference in found.items() if preference is not Preference.FIRST}
         if len(set(found.values())) > 1 or Preference.LEFT in found.values():
             await self._promote(found, others)
-        groups = ([name for name in names if found[name] is each] for each in (Preference.NO_LOAD, Preference.LOAD))
+        groups = ([name for name in names if found[name] is each] for each in (Preference.FIRST, Preference.LOAD))
         return [group for group in groups if group]
 
     async def _promote(self, found: dict[str, Preference], others: Collection[str]) -> None:
@@ -68,13 +69,13 @@ class ProcessorPreference:
         self._waiting_since = {name: self._waiting_since.get(name, now) for name in others if name in waiting}
         for name, since in self._waiting_since.items():
             if now - since >= PATIENCE_SECONDS:
-                found[name] = Preference.NO_LOAD
+                found[name] = Preference.FIRST
 
 
 def _preference(processor: str | None, living: Sequence[LivingService]) -> Preference:
     own = next((each for each in living if each.is_self), None)
     if processor is None or own is None or own.record is None or own.has_loaded(processor):
-        return Preference.NO_LOAD  # a service that does not know itself yet knows nothing of others
+        return Preference.FIRST  # a service that does not know itself yet knows nothing of others
     others = [each for each in living if not each.is_self and each.record and not each.record.is_read_only]
     if any(each.has_loaded(processor) or each.is_loading(processor) for each in others):
         return Preference.LEFT
