@@ -30,7 +30,7 @@ from app.api.http.keys import Scope
 from app.api.http.problems import ProblemContextDep
 from app.api.http.request_errors import TextTooLong
 from app.api.http.schema import InlineEnum
-from app.api.jobs.respond_async import PreferredJob, PreferredJobDep, accepted_or
+from app.api.jobs.respond_async import PreferredJob, PreferredJobDep, accepted_or, check_priority
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.unit_problems import unit_problem
 from app.api.jobs.unit_results import UnitResults
@@ -66,6 +66,7 @@ async def _answerer(
 
     async def answer(processor: Processor, body: TextsIn) -> AiOut | Response:
         checked = checked_webhook(webhook, targets, is_for_job=preferred_job is not None)
+        check_priority(priority, is_for_job=preferred_job is not None)
         task = await service.prepare(processor, body.parameters(), body.texts)
         if preferred_job:
             job = await _create_job(preferred_job, task, body, priority, checked)

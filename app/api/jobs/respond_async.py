@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import http_sf
 from anyio import CancelScope, to_thread
 from fastapi import Depends, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 
@@ -56,6 +57,13 @@ CREATION_ERRORS = (
 def accepted_or(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
     """Return a route's `responses`: 202 with a job, and the problems of `exceptions` and of creating a job."""
     return ACCEPTED | problems(*exceptions, *CREATION_ERRORS)
+
+
+def check_priority(priority: Priority, *, is_for_job: bool) -> None:
+    """Raise RequestValidationError for a priority other than the default in a request that creates no job."""
+    if priority != Priority.NORMAL and not is_for_job:
+        reason = "only a job has a priority; send `Prefer: respond-async` too, or leave it out"
+        raise RequestValidationError([{"loc": ("query", "priority"), "msg": reason}])
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,14 @@ from app.api.images.page_warnings import warnings_header
 from app.api.images.received import ImageBody
 from app.api.images.service import RecognitionService, RecognitionServiceDep
 from app.api.images.uploads import fingerprint_of, taken
-from app.api.jobs.respond_async import CREATION_ERRORS, JobInAnyCaseDep, PreferredJob, PreferredJobDep, accepted_or
+from app.api.jobs.respond_async import (
+    CREATION_ERRORS,
+    JobInAnyCaseDep,
+    PreferredJob,
+    PreferredJobDep,
+    accepted_or,
+    check_priority,
+)
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.schemas import JobOut
 from app.api.jobs.unit_problems import unit_problem
@@ -167,6 +174,7 @@ async def _require_possible(query: ReadingQuery, accept: list[str], choice: Mode
     Raises RequestValidationError and LOAD_ERRORS.
     """
     query.require_consistent()
+    check_priority(query.priority, is_for_job=prefers_job)
     if prefers_job and query.format not in {None, AnswerFormat.JSON}:
         raise _refused("format", "the results of a job are JSON; leave it out")
     if not prefers_job and (document_format := chosen_format(query.format, accept).document):

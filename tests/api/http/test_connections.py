@@ -136,6 +136,7 @@ def test_a_refused_request_has_a_problem_with_an_id_that_the_log_knows(
         "origin: http://localhost\r\norigin: http://localhost\r\n",
         "authorization: a\r\nauthorization: b\r\n",
         "content-type: application/json\r\ncontent-type: text/plain\r\n",
+        "idempotency-key: a\r\nidempotency-key: b\r\n",
     ],
 )
 def test_a_header_that_may_come_once_is_refused_twice(service: RunningService, headers: str) -> None:

@@ -17,7 +17,7 @@ from app.api.http.routing import find_endpoint
 from app.host_names import authority_of, canonical_host, host_of
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-SINGLE = {b"authorization", b"content-type", b"host", b"origin", b"sec-fetch-site"}
+SINGLE = {b"authorization", b"content-type", b"host", b"idempotency-key", b"origin", b"sec-fetch-site"}
 """Headers that a request may have only once. If one came twice, a proxy and this service could use different values."""
 
 
