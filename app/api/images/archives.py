@@ -25,6 +25,8 @@ DIRECTORY_BYTES, DIRECTORY_BYTES_A_FILE = 2 << 20, 600
 """How many bytes an archive's directory may have, and for each file that the job may have."""
 MAX_RATIO = 100
 """How many times the bytes of an archive its files may have, beside one file of the largest size. Images have less."""
+SMALLER = "Make the file smaller, or leave it out"
+FEWER = "Send its files in several jobs"
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The methods of compression that are read. The others take more memory, and hardly any program uses them."""
 BROKEN = (
@@ -102,7 +104,7 @@ class Archive:
         self._rest -= more
         if size > (most := self._limits.max_file_bytes):
             raise UnsupportedArchive(
-                self._name, f"{name_of(member)!r} has more than {most} bytes (OCR_MAX_IMAGE_BYTES)"
+                self._name, f"{name_of(member)!r} has more than {most} bytes (OCR_MAX_IMAGE_BYTES)", SMALLER
             )
         if self._rest < 0:
             raise UnsupportedArchive(self._name, f"its files have more than {MAX_RATIO} times its bytes")
@@ -160,7 +162,7 @@ def open_archive(path: Path, name: str | None, limits: ArchiveLimits) -> Iterato
                 raise
             raise DamagedArchive from exc
         except _TooMuch as exc:
-            raise UnsupportedArchive(name, str(exc)) from exc
+            raise UnsupportedArchive(name, str(exc), FEWER) from exc
         members = opened.infolist()
         if _stated_members(path, opened) not in {len(members), MANY} or any(each.header_offset < 0 for each in members):
             raise DamagedArchive  # otherwise files after a damaged entry of the directory would be lost silently

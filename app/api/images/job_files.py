@@ -9,7 +9,7 @@ from anyio import CancelScope, to_thread
 
 from app.api.http import threads
 from app.api.http.request_errors import BodyTooLarge, UnsupportedArchive
-from app.api.images.archives import Archive, ArchiveLimits, DamagedArchive, is_archive, name_of, open_archive
+from app.api.images.archives import FEWER, Archive, ArchiveLimits, DamagedArchive, is_archive, name_of, open_archive
 from app.api.images.form_parser import IMAGE_LIMIT_VARIABLE
 from app.api.images.received import Image
 from app.jobs.units.new_units import NewUnits
@@ -42,7 +42,7 @@ async def unpack_archives(new: NewUnits, images: list[Image], limits: ArchiveLim
     if total > limits.most_files:
         largest = max(files, key=lambda file: file.count or 0)
         reason = f"the job would have {total} files, and the limit is {limits.most_files} (OCR_MAX_IMAGE_FILES)"
-        raise UnsupportedArchive(largest.image.name, reason)
+        raise UnsupportedArchive(largest.image.name, reason, FEWER)
     placed, archives = await to_thread.run_sync(_make_room, new, files, limiter=threads.images)
     for number, archive in archives:
         for position, image in enumerate(await _unpack(new, archive, number, limits)):

@@ -37,13 +37,16 @@ class UrlBody:
         """Read the object. Raises RequestValidationError."""
         try:
             members = parsed_json(bytes(self._body))
-            json.dumps(members, ensure_ascii=False).encode()
         except json.JSONDecodeError as exc:
             raise _refusal(None, f"{NOT_JSON} ({exc.msg} at character {exc.pos})") from exc
-        except UnicodeError as exc:  # bytes that are not UTF-8, or a lone surrogate
+        except UnicodeDecodeError as exc:  # bytes that are not UTF-8
             raise _refusal(None, NOT_JSON) from exc
+        try:
+            json.dumps(members, ensure_ascii=False).encode()
+        except UnicodeEncodeError as exc:
+            raise _refusal(None, "must be text without lone surrogates") from exc
         if not isinstance(members, dict):
-            raise _refusal(None, "a JSON object is required, with the URL of the image in 'url'")
+            raise _refusal(None, f"a JSON object is required; it {self._one_source()}")
         if UPLOADS in self._sources and members.get(UPLOADS) is not None:
             if members.get(URL) is not None or members.get(URLS) is not None:
                 raise _refusal(UPLOADS, "give either 'uploads' or URLs, not both")
@@ -59,9 +62,7 @@ class UrlBody:
     def _urls_in(self, members: dict[str, Any]) -> list[str]:
         url, urls = members.get(URL), members.get(URLS)
         if (url is None) == (urls is None):
-            sources = ["'url', with one URL", "'urls', with a list of URLs"]
-            sources += ["'uploads', with the ids of finished uploads"] if UPLOADS in self._sources else []
-            raise _refusal(None, f"must have exactly one of these members: {'; '.join(sources)}")
+            raise _refusal(None, self._one_source())
         found = [url] if urls is None else urls
         if not isinstance(found, list) or not found:
             raise _refusal(URLS, "must be a list of URLs, with one at least")
@@ -72,6 +73,12 @@ class UrlBody:
             if not isinstance(each, str) or not 0 < len(each) <= MAX_URL_CHARS:
                 raise _refusal(URL if urls is None else URLS, f"a URL is text of 1 to {MAX_URL_CHARS} characters")
         return found
+
+    def _one_source(self) -> str:
+        """Return the sentence that says which members name the files."""
+        sources = ["'url', with one URL", "'urls', with a list of URLs"]
+        sources += ["'uploads', with the ids of finished uploads"] if UPLOADS in self._sources else []
+        return f"must have exactly one of these members: {'; '.join(sources)}"
 
     def _option(self, name: str, value: object) -> str:
         """Return the value of an option as the query would have it."""

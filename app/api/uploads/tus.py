@@ -106,9 +106,11 @@ class Metadata:
 def number(request: Request, field: str) -> int:
     """Read a header that holds a number of bytes; raises RequestValidationError."""
     text = single_value(request, field) or ""
-    # The length is checked first, because Python refuses to convert thousands of digits.
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) <= MAX_STATED_BYTES):
+    if not (text.isascii() and text.isdigit()):
         raise malformed(field, "it is required, and must be a number of bytes")
+    # The length is checked first, because Python refuses to convert thousands of digits.
+    if len(text) > MAX_DIGITS or int(text) > MAX_STATED_BYTES:
+        raise malformed(field, f"it must be at most {MAX_STATED_BYTES} bytes")
     return int(text)
 
 

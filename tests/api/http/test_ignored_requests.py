@@ -168,6 +168,11 @@ def test_no_change_ignores_a_condition(service: RunningService, models: Path) ->
         ("POST", "/ocr?pages=5-2", None, ["query", "pages"], "the first page comes after the last"),
         ("POST", "/prune", None, ["body"], "a JSON object is required"),
         ("POST", "/ocr?langauge=deu", None, ["query", "langauge"], "did you mean 'language'?"),
+        ("POST", "/ocr?priority=high", None, ["query", "priority"], "only a job has a priority"),
+        ("POST", "/ai/spell-check?priority=low", {"texts": ["a"]}, ["query", "priority"], "only a job has a priority"),
+        ("POST", "/pulls", {"url": "http://x/a", "webhook": 5}, ["body", "webhook"], "must be text"),
+        ("POST", "/ocr/jobs", [], ["body"], "'uploads', with the ids of finished uploads"),
+        ("POST", "/ocr", [], ["body"], "a JSON object is required; it must have exactly one of these members: 'url'"),
     ],
 )
 def test_a_refusal_names_what_is_allowed(
@@ -180,6 +185,13 @@ def test_a_refusal_names_what_is_allowed(
     assert (status, place) == (422, where)
     assert says in message
     assert not any(part in answer.json()["detail"] for part in OF_PYDANTIC), answer.json()["detail"]
+
+
+def test_a_lone_surrogate_in_json_is_named(service: RunningService) -> None:
+    """JSON can state half of a pair of surrogates, which no URL has; the refusal does not say that it is not JSON."""
+    answer = service.client.post("/ocr/jobs", content=rb'{"urls": ["http://x/\ud800"]}', headers=JSON)
+
+    assert refusal_of(answer) == (422, ["body"], "must be text without lone surrogates")
 
 
 def test_json_of_another_type_is_refused(service: RunningService) -> None:

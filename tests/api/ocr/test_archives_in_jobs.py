@@ -201,8 +201,14 @@ def test_a_file_without_a_name_is_read(service: RunningService) -> None:
 @pytest.mark.parametrize(
     ("members", "words"),
     [
-        ({f"{number}.png": b"x" for number in range(9)}, "9 files, and the limit is 8 (OCR_MAX_IMAGE_FILES)"),
-        ({"a.png": b"read a", "large.png": bytes(MAX_BYTES + 1)}, "'large.png' has more than 1048576 bytes"),
+        (
+            {f"{number}.png": b"x" for number in range(9)},
+            "9 files, and the limit is 8 (OCR_MAX_IMAGE_FILES). Send its files in several jobs.",
+        ),
+        (
+            {"a.png": b"read a", "large.png": bytes(MAX_BYTES + 1)},
+            "has more than 1048576 bytes (OCR_MAX_IMAGE_BYTES). Make the file smaller, or leave it out.",
+        ),
         ({f"{number}.png": bytes(MAX_BYTES) for number in range(4)}, "more than 100 times its bytes"),
         ({"folder/": b"", ".hidden": b"x"}, "Put at least one image"),
     ],

@@ -81,6 +81,13 @@ def test_a_wrong_idempotency_key_is_explained_in_words(service: RunningService, 
     assert found["message"] == "must have only visible ASCII characters, without spaces, such as a UUID"
 
 
+def test_the_limit_of_an_idempotency_key_is_in_characters(service: RunningService) -> None:
+    answer = service.client.post("/ocr/jobs", content=b"read a", headers={"idempotency-key": "k" * 300})
+
+    assert problem_of(answer) == (422, "invalid-request")
+    assert answer.json()["errors"][0]["message"] == "must have at most 255 characters"
+
+
 @pytest.mark.parametrize("name", ["priority", "webhook"])
 def test_an_option_in_the_wrong_place_is_explained(service: RunningService, name: str) -> None:
     """Options of jobs on texts belong in the query, where another operation has them in its JSON."""

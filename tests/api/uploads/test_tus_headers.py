@@ -80,6 +80,15 @@ def test_known_clients_are_understood(service: RunningService) -> None:
     assert append(service, path, 0, b"abc", upload_length="3").status_code == 204
 
 
+def test_a_length_that_is_too_large_is_said_to_be(service: RunningService) -> None:
+    """A length above the limit is a number, so the refusal names the limit."""
+    for length in ("9" * 20, "9" * 5000):
+        headers = {"upload-length": length, "upload-metadata": upload_metadata(filename="a.bin")}
+        refused = service.client.post("/uploads", headers=headers)
+        assert problem_of(refused) == (422, "invalid-request")
+        assert "it must be at most 4611686018427387904 bytes" in refused.json()["detail"]
+
+
 @pytest.mark.parametrize("field", ["upload_offset", "upload_checksum", "tus_resumable"])
 def test_a_header_that_is_sent_twice_is_refused(service: RunningService, field: str) -> None:
     """A header with two values answers 422; neither value is taken."""

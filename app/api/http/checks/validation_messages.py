@@ -23,6 +23,8 @@ KINDS = {
     "model": "a JSON object",
 }
 """What a value must be, in words. A key is the first part of a pydantic error type, such as `int` of `int_type`."""
+UNION_MEMBERS = ("str", "none")
+"""How pydantic names the members of the type `str | None`."""
 VISIBLE_ASCII = r"^[!-~]+$"
 FORMS = {VISIBLE_ASCII: "must have only visible ASCII characters, without spaces, such as a UUID"}
 """What a text must be, in words, by the pattern that it must match."""
@@ -54,15 +56,18 @@ def explained(
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for error in exc.errors():
-        # For a parameter whose type is a union, pydantic reports an error for each member, with the member's name at
-        # the end.
+        # For a value of a union type, pydantic reports an error for each member, with the member's name at the end.
         place = tuple(error["loc"]) if error["loc"][0] == "body" else tuple(error["loc"][:2])
+        if place[2:] and place[-1] in UNION_MEMBERS and error["type"] != "extra_forbidden":
+            place = place[:-1]
         found.setdefault(place, {"loc": place, "msg": _sentence(error, body_model, parameters)})
     return RequestValidationError(list(found.values()), body=exc.body)
 
 
 def _sentence(error: Mapping[str, Any], body_model: object, parameters: Sequence[str]) -> str:
     kind, message = error.get("type", ""), str(error["msg"])
+    if kind in {"too_short", "too_long"} and isinstance(error.get("input"), str):  # a limit of a union that has text
+        kind = f"string_{kind}"
     context = error.get("ctx", {})
     if kind == "extra_forbidden":
         name = str(error["loc"][-1])
