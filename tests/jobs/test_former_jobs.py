@@ -73,7 +73,7 @@ def test_a_pull_without_a_process_is_cancelled_at_once(store: Store, jobs: Jobs)
     assert jobs.cancel(former_pull(store, jobs)).state is JobState.CANCELLED
 
 
-def test_any_other_job_fails(store: Store, jobs: Jobs) -> None:
+def test_a_former_job_on_texts_fails_as_abandoned(store: Store, jobs: Jobs) -> None:
     """A former job on texts whose service has ended is failed as abandoned, and is not begun again."""
     job_id = former_pull(store, jobs, kind="texts")
 

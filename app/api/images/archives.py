@@ -74,7 +74,7 @@ class Archive:
         self.is_document = is_document(each.filename for each in members)
         """True for an Office document, an e-book or a program, which is one file and no collection of files."""
         self.members = [each for each in members if not is_hidden(each.filename)]
-        """The files of the archive but folders, and files that an operating system has added."""
+        """The files of the archive, without folders and without hidden files."""
 
     def unpack(self, number: int, path: Path, require_space: Callable[[], object]) -> str | None:
         """Unpack a file of the archive. Return why it cannot be read, in which case there is no file; None if it can.

@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_unpacked_spoils_no_other(service: RunningService)
     assert [what in problems[number]["error"]["detail"] for number, what in {1: "encrypted", 2: "damaged"}.items()]
 
 
-def test_what_is_no_archive_of_files_is_one_file(service: RunningService) -> None:
+def test_torn_archives_documents_and_inner_archives_are_one_file_each(service: RunningService) -> None:
     """A torn archive is one file with a problem; a document, and an archive in an archive, are one file each."""
     document = archive({"[Content_Types].xml": b"<x/>", "word/document.xml": b"<x/>"})
     inner = archive({"a.png": b"read a", "b.png": b"read b"})

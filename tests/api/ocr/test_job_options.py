@@ -87,7 +87,7 @@ def test_another_request_with_the_key_is_refused(
     assert service.client.get("/ocr/jobs").json()["count"] == before
 
 
-def test_a_key_of_texts(service: RunningService) -> None:
+def test_an_invalid_key_is_refused_and_without_one_each_request_is_a_job(service: RunningService) -> None:
     """A wrong key is refused as such; without a key the same request is a new job."""
     assert problem_of(post(service, b"read one", key="has a blank")) == (422, "invalid-request")
     assert problem_of(post(service, b"read one", key="x" * 256)) == (422, "invalid-request")

@@ -72,7 +72,7 @@ def slug_of(problem: dict[str, Any]) -> str:
     return str(problem["type"]).rpartition(":")[2]
 
 
-def test_one_image_as_it_is(service: RunningService) -> None:
+def test_a_job_of_one_image_has_the_result_of_the_request(service: RunningService) -> None:
     """A job of one image has the result of the request without `Prefer`; its record has neither image nor text."""
     answer = service.client.post("/ocr?language=deu", content=b"read a fox", headers=ASYNC | PNG)
     location = answer.raise_for_status().headers["location"]
@@ -191,7 +191,7 @@ def test_a_file_that_kills_the_engine_spoils_no_other(service: RunningService) -
     assert [result["error"] and slug_of(result["error"]) for result in results] == ["engine-died"] * 2 + [None]
 
 
-def test_what_is_refused_is_refused_at_once(service: RunningService) -> None:
+def test_a_refused_request_creates_no_job(service: RunningService) -> None:
     """Too many files, a file too large, and an answer or correction that jobs do not have create no job."""
     post = service.client.post
     before = service.client.get("/ocr/jobs").json()["count"]

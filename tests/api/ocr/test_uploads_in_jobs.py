@@ -148,7 +148,7 @@ def test_an_upload_stays_if_no_job_is_created(service: RunningService) -> None:
     assert results_of(service, post(service, good).raise_for_status().headers["location"]) == [(None, "good")]
 
 
-def test_what_cannot_be_used(service: RunningService) -> None:
+def test_unknown_unfinished_and_model_uploads_are_refused(service: RunningService) -> None:
     """Ids that are unknown, unfinished or of models are refused, each with what to do."""
     unfinished = begun(service, 10).rpartition("/")[2]
     model = service.client.post(
@@ -178,7 +178,7 @@ def test_what_cannot_be_used(service: RunningService) -> None:
     assert problem_of(service.client.post("/ocr", json={"uploads": [unfinished]})) == (422, "invalid-request")
 
 
-def test_the_metadata_of_a_file_for_a_job(service: RunningService) -> None:
+def test_wrong_metadata_of_an_upload_is_refused_and_wrong_bytes_are_deleted(service: RunningService) -> None:
     """Another purpose and conditions on a model are refused; wrong bytes are deleted, as those of a model are."""
     length = {"upload-length": "4"}
     for headers in (
