@@ -16,7 +16,8 @@ from pathlib import Path
 from app.errors import IdempotencyKeyReused, JobNotFound, ModelInUse, ModelLocked, PartialNotFound, StoreUnavailable
 from app.jobs.records import Job
 from app.store import Actor, Store, explaining_refusals
-from app.store.records.forms import RecordForm, Sha256, Word
+from app.store.records.forms import RecordDamaged, RecordForm, Sha256, Word
+from app.store.records.reader import read_regular
 from app.store.volume.renames import rename_path
 
 KEY_SUFFIX = ".key"
@@ -102,7 +103,7 @@ class HeldKey:
 
         Raises IdempotencyKeyReused if the key's request was another one, and StoreUnavailable.
         """
-        found = self._store.volume.records.read(self._record, KEY) if self._record else None
+        found = self._read()
         if found is None:
             return None
         try:
@@ -116,14 +117,31 @@ class HeldKey:
     def upload_of(self, fingerprint: str, exists: Callable[[str], bool]) -> str | None:
         """Return the id of the upload that the key has created; None if it has created none, or none that exists.
 
-        Raises IdempotencyKeyReused if the key's request was another one.
+        Raises IdempotencyKeyReused if the key's request was another one, and StoreUnavailable.
         """
-        found = self._store.volume.records.read(self._record, KEY) if self._record else None
+        found = self._read()
         if found is None or not exists(found.job_id):
             return None
         if found.fingerprint != fingerprint:
             raise IdempotencyKeyReused(found.job_id, "upload")
         return found.job_id
+
+    def _read(self) -> KeyRecord | None:
+        """Return the key's record; None if it is missing. Raises StoreUnavailable if it is damaged."""
+        if self._record is None:
+            return None
+        records = self._store.volume.records
+        with explaining_refusals():
+            try:
+                return KEY.parse(read_regular(self._record, KEY.max_bytes))
+            except FileNotFoundError:
+                return None
+            except RecordDamaged as exc:
+                records.note(self._record, KEY.kind, str(exc))
+                shown = self._record.relative_to(self._store.root)
+                raise StoreUnavailable(
+                    f"the record of this Idempotency-Key cannot be read: {exc}. Remove the file {shown}"
+                ) from exc
 
     def note(self, job_id: str, fingerprint: str) -> None:
         """Write which job or upload the key creates, before the job's record is written. Raises OSError."""

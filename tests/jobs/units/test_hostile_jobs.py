@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from app.build import build_jobs
-from app.errors import JobNotFound, StoreError
+from app.errors import JobNotFound, StoreError, StoreUnavailable
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, JobState
 from app.jobs.sweep import sweep_jobs
-from app.jobs.units.records import MAX_UNITS, JobFolder, Unit
+from app.jobs.units.records import MAX_UNITS, JobFolder, Task, Unit
 from app.jobs.units.unit_order import UnitOrder
 from app.store.store import Store
 from tests.support.files.damage import TYPES, clear, put
 from tests.support.held_jobs import store_on
-from tests.support.unit_works import create, create_of, finish, folder_of, results_file, results_of
+from tests.support.unit_works import KIND, ME, create, create_of, finish, folder_of, results_file, results_of
 
 NAMES = ("job.json", "task.json", "units.jsonl", "log.jsonl", "results", "in", "")
 """The files of a job's folder, and the folder itself. `results` stands for the file of the service's results."""
@@ -219,3 +219,31 @@ def test_a_log_that_was_shortened_is_read_again(store: Store) -> None:
     other_is_done(jobs, job)
 
     assert sorted(result["unit"] for result in results_of(jobs, job)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("type_", ["file", "link"])
+def test_a_damaged_record_of_a_key_creates_no_second_job(store: Store, type_: str) -> None:
+    """The repeated request is refused with the path of the record, which is reported, until the record is removed."""
+    jobs = build_jobs(store)
+
+    def send() -> Job:
+        with jobs.units.new() as new:
+            new.add_all([Unit(text="a")])
+            return jobs.units.create(new, KIND, {}, ME, Task({}), idempotency_key="key")
+
+    job = send()
+    (record,) = store.volume.jobs_dir.glob("*.key")
+    record.unlink()
+    if type_ == "file":
+        record.write_bytes(b"garbage")
+    else:
+        record.symlink_to("/dev/null")
+
+    with pytest.raises(StoreUnavailable, match=record.name):
+        send()
+
+    assert jobs.ids() == [job.id]
+    path = f".store/jobs/{record.name}"
+    assert [each.path for each in store.volume.records.damaged("job")] == [path]
+    record.unlink()
+    assert send().id != job.id
