@@ -23,6 +23,7 @@ from app.jobs.units import open_jobs
 from app.jobs.units.records import JobFolder, Task, Unit, failure_of
 from app.jobs.units.unit_claims import Claim, JobEnded, Outcome, UnitClaims
 from app.jobs.units.unit_jobs import UnitCounts, UnitJobs
+from app.store.records.forms import RecordDamaged
 from app.store.store import Store
 from tests.support.held_jobs import DAY, files, store_on
 from tests.support.unit_works import (
@@ -325,7 +326,10 @@ def test_a_job_of_a_newer_version_is_left_alone(store: Store, jobs: Jobs) -> Non
     finish(jobs, claim)
 
     assert jobs.get(known.id).state == JobState.SUCCEEDED
-    assert create_of(jobs, [Unit(text="a")], Task({"more": 1})).state == JobState.QUEUED
+    newer = create_of(jobs, [Unit(text="a")], Task({"more": 1}))
+    with pytest.raises(RecordDamaged):
+        jobs.units.claims.claim(newer, lambda _, task: not task.parameters)
+    assert folder_of(store, newer).log.read_bytes() == b""
 
 
 class Killed(Exception):
