@@ -17,7 +17,15 @@ from anyio import CancelScope, to_thread
 from procrastinate.jobs import Job as Row
 from procrastinate.jobs import Notification, Status
 
-from app.errors import JobNotFound, ModelInUse, ModelLocked, QueueUnavailable, StoreError, StoreUnavailable
+from app.errors import (
+    JobNotFound,
+    ModelInUse,
+    ModelLocked,
+    QueueUnavailable,
+    StoreDenied,
+    StoreError,
+    StoreUnavailable,
+)
 from app.events import EventName, OnEvent
 from app.jobs.database.connection import (
     OPERATION_SECONDS,
@@ -261,16 +269,28 @@ class DatabaseQueue(UnitQueue):
         self._not_found = {job_id: since for job_id, since in self._not_found.items() if job_id in counts}
         try:
             for job in await to_thread.run_sync(self._jobs.unfinished_of_units):
-                try:
-                    units = await to_thread.run_sync(self.claims.open_units, job)
-                except RecordDamaged as exc:
-                    await to_thread.run_sync(self._jobs.note_damaged, job, str(exc), exc.path)
-                else:
-                    if counts.get(job.id, 0) < len(units):
-                        await defer_units(database, job, units)
+                units = await to_thread.run_sync(self._open_units, job)
+                if counts.get(job.id, 0) < len(units):
+                    await defer_units(database, job, units)
         except (StoreError, OSError):
             pass  # without the folder there are no units; requests report the reason
         await remove_ended(database)
+
+    def _open_units(self, job: Job) -> list[int]:
+        """Return the numbers of a job's units that have no result; none if that cannot be read now. Blocks.
+
+        Files that cannot be read are reported. Raises StoreUnavailable if the whole folder cannot be read.
+        """
+        try:
+            return self.claims.open_units(job)
+        except RecordDamaged as exc:
+            self._jobs.note_damaged(job, str(exc), exc.path)
+        except (StoreError, OSError) as exc:
+            self._jobs.volume.check()
+            cause = exc.__cause__ if isinstance(exc, StoreUnavailable | StoreDenied) else exc
+            if isinstance(cause, OSError):  # it is not, for example, a lock that a service holds
+                self._jobs.note_damaged(job, cause.strerror or str(cause))
+        return []
 
     async def _claim(self, unit: UnitRow, understands: Understands) -> Claim | None:
         """Claim the unit of a fetched row. If it cannot be worked on, remove the row or put it back."""

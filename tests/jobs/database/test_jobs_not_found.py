@@ -1,5 +1,7 @@
-"""Rows in a real PostgreSQL whose jobs, or whose whole folder, are not there when a service looks for them."""
+"""Rows in a real PostgreSQL whose jobs, or whose whole folder, cannot be found or read by a service."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 
@@ -9,6 +11,7 @@ from app.errors import JobNotFound, StoreUnavailable
 from app.jobs.database import database_queue
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.jobs.units.job_log import JobLog
 from app.jobs.units.unit_claims import Claim
 from app.jobs.units.unit_queue import Understands
 from app.store.store import Store
@@ -96,3 +99,24 @@ async def test_a_job_may_be_seen_later_than_its_rows(
         assert {await finish_next(service) for _ in range(3)} == {0, 1, 2}
 
     assert numbers_of(jobs, job) == [0, 1, 2]
+
+
+async def test_a_log_that_gives_an_error_delays_no_other_job(
+    store: Store, jobs: Jobs, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty database is filled with the units of the jobs that can be read; the other job is reported."""
+    broken, job = create(jobs, "a"), create(jobs, "b", "c")
+    refresh = JobLog.refresh
+
+    def refuse(log: JobLog, *, asks_server: bool = False) -> None:
+        if log._path == folder_of(store, broken).log:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))  # no real disk does so on demand
+        refresh(log, asks_server=asks_server)
+
+    monkeypatch.setattr(JobLog, "refresh", refuse)
+    async with serving(store, database) as service:
+        assert {await finish_next(service) for _ in range(2)} == {0, 1}
+        (damaged,) = service.jobs.volume.records.damaged("job")
+
+    assert (broken.id in damaged.path, damaged.reason) == (True, os.strerror(errno.EIO))
+    assert numbers_of(jobs, job) == [0, 1]
