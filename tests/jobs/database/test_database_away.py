@@ -157,7 +157,7 @@ async def test_a_unit_of_a_service_that_fell_silent_is_done_by_another(
     looked, job = list[bool](), create(jobs, "a", "b")
     async with serving(store, url, is_silent=True) as silent:
         await silent.queue.add(job)
-        claim = await silent.queue.claim_next({"local.units-of-a-test"}, lambda *_: True)
+        claim = await silent.take()
         assert claim
         other = Service(store, url)
         is_locked = other.queue.claims.is_locked
@@ -193,7 +193,7 @@ async def test_a_unit_given_back_while_its_service_connects_is_queued(
     """The work on a unit ends between the settling of what is owed to the database and the end of the connecting."""
     async with serving(store, url) as service:
         await service.queue.add(create(jobs, "a"))
-        claim = await service.queue.claim_next({"local.units-of-a-test"}, lambda *_: True)
+        claim = await service.take()
         assert claim
         assert isinstance(service.queue, DatabaseQueue)
         fill = service.queue._fill
@@ -205,7 +205,7 @@ async def test_a_unit_given_back_while_its_service_connects_is_queued(
         monkeypatch.setattr(service.queue, "_fill", fill_and_give_back)
         service.queue._lose(DatabaseAway("the test says so"), service.queue._database)
         async with asyncio.timeout(60):
-            while not (again := await service.queue.claim_next({"local.units-of-a-test"}, lambda *_: True)):
+            while not (again := await service.take()):
                 await asyncio.sleep(0.02)
         assert again.number == 0
         monkeypatch.undo()
@@ -240,7 +240,7 @@ async def test_an_unfinished_job_may_change_its_queue(server: Postgres, url: str
         async with serving(store, queue) as service:
             if number == 0:
                 await service.queue.add(job)
-            claim = await service.queue.claim_next({"local.units-of-a-test"}, lambda *_: True)
+            claim = await service.take()
             assert claim
             await asyncio.to_thread(finish, service.jobs, claim)
             await service.queue.release(claim)

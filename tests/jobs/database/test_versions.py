@@ -52,14 +52,14 @@ async def test_units_of_a_silent_service_are_freed(server: Postgres, store: Stor
     async with serving(store, url) as service:
         async with serving(store, url, is_silent=True) as silent:
             await silent.queue.add(job)
-            claim = await silent.queue.claim_next({"local.units-of-a-test"}, lambda *_: True)
+            claim = await silent.take()
             assert claim
             claim.release()  # as the kernel does when a service is killed
             await service.queue.add(cancelled)
             await service.queue.cancelled(service.jobs.cancel(cancelled.id))
 
             deadline = Deadline(60)
-            while (found := await service.queue.claim_next({"local.units-of-a-test"}, lambda *_: True)) is None:
+            while (found := await service.take()) is None:
                 assert not deadline.is_over
                 await asyncio.sleep(STEP_SECONDS)
         finish(service.jobs, found)
