@@ -356,15 +356,16 @@ class DatabaseQueue(UnitQueue):
 
     async def _settle(self, row_id: int, at: datetime | None) -> None:
         """Remove a row, or let it be fetched again from a time on. While the database is away, this is owed."""
-        self._owed[row_id] = at
-        if (database := self._database) is None:
-            return
+        is_made = False
         try:
-            await self._put(database, row_id, at)
+            if database := self._database:
+                await self._put(database, row_id, at)
+                is_made = True
         except DatabaseAway as exc:
             self._lose(exc, database)
-        else:
-            self._owed.pop(row_id, None)
+        finally:
+            if not is_made:  # owed only now, or the heartbeat would make the change too, a moment later
+                self._owed[row_id] = at
 
     async def _settle_owed(self, database: QueueDatabase) -> None:
         for row_id, at in list(self._owed.items()):

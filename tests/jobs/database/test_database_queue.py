@@ -1,11 +1,14 @@
 """The queue in a real PostgreSQL, with a kind of work that exists only in tests: order, sharing, cancellation."""
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 
 import anyio
 import pytest
 
+from app.jobs.database.connection import QueueDatabase
+from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
 from app.jobs.records import JobState, Priority
 from app.jobs.units import unit_runner
@@ -179,6 +182,28 @@ async def test_a_job_that_cannot_be_read_delays_no_other_job(store: Store, jobs:
         await eventually_async(lambda: len(service.jobs.volume.records.damaged("job")) == 2)
 
     assert [jobs.get(each.id).state for each in (damaged, newer)] == [JobState.QUEUED] * 2
+
+
+async def test_a_change_of_a_row_is_made_once(
+    store: Store, jobs: Jobs, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat does not send a change that is on its way: another service may have fetched the row since."""
+    async with serving(store, database) as service:
+        await service.queue.add(create(jobs, "a"))
+        queue, made = service.queue, list[int]()
+        assert isinstance(queue, DatabaseQueue)
+        put = queue._put
+
+        async def put_during_a_heartbeat(database: QueueDatabase, row_id: int, at: datetime | None) -> None:
+            made.append(row_id)
+            if len(made) == 1:
+                await queue._settle_owed(database)
+            await put(database, row_id, at)
+
+        monkeypatch.setattr(queue, "_put", put_during_a_heartbeat)
+        assert await service.finish_next()
+
+    assert len(made) == 1
 
 
 async def test_two_folders_may_use_one_database(tmp_path: Path, database: str) -> None:
