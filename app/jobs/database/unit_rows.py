@@ -54,7 +54,7 @@ OF_JOB = "args->>'job' = %(job)s AND status IN ('todo', 'doing')"
 
 @dataclass(frozen=True, slots=True)
 class UnitRow:
-    """A row of a unit that this service has fetched."""
+    """A row of a unit."""
 
     id: int
     job_id: str
@@ -70,7 +70,7 @@ class UnitRow:
 
 
 async def defer_units(database: QueueDatabase, job: Job, units: Sequence[int]) -> None:
-    """Queue those of a job's units that have no row: all or, if it raises DatabaseAway, none."""
+    """Queue those of a job's units that have no row. If it raises DatabaseAway, some may be queued nevertheless."""
     async with database.transaction(OPERATION_SECONDS + len(units) / UNITS_A_SECOND) as connection:
         await rows_of(connection, BEGIN_TO_DEFER)
         statement = f"SELECT (args->>'unit')::int FROM procrastinate_jobs WHERE {OF_JOB}"  # noqa: S608 - a constant

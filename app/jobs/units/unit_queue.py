@@ -35,7 +35,7 @@ class UnitQueue(Protocol):
         """Raise QueueUnavailable if no new job can be queued now."""
 
     async def add(self, job: Job) -> None:
-        """Queue the units of a new job, whose record is written. Raises QueueUnavailable; then none is queued."""
+        """Queue the units of a new job, whose record is written. Raises QueueUnavailable; some may be queued then."""
 
     async def claim_next(self, names: Collection[str], understands: Understands) -> Claim | None:
         """Claim the next unit of the queues with these names (see `queue_name`); None if there is none.
