@@ -61,10 +61,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(OSError, _render_os_error)
 
 
-def problem(request: Request, exc: Exception) -> Response:
-    """Return the answer to an exception that has a row in the problem table."""
+def problem(request: Request, exc: Exception, **members: Any) -> Response:  # noqa: ANN401 - any JSON
+    """Return the answer to an exception that has a row in the problem table, with more members of the problem."""
     kind = PROBLEM_TYPES[type(exc)]
-    return _respond(kind.describe(exc, request.url.path, _id_of(request)), kind.headers_for(exc))
+    described = kind.describe(exc, request.url.path, _id_of(request))
+    return _respond(described.model_copy(update=members), kind.headers_for(exc))
 
 
 def crash(request: Request) -> Response:

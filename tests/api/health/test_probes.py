@@ -7,8 +7,10 @@ import psutil
 import pytest
 
 from tests.conftest import Serve
+from tests.support.clients.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
+from tests.support.waiting import eventually
 
 
 def checks(service: RunningService) -> dict[str, dict[str, Any]]:
@@ -29,8 +31,8 @@ def test_the_checks_are_listed_when_they_are_asked_for(service: RunningService) 
         "store",
         "store-writable",
         "journal",
-        "engine",
         "models",
+        "engine",
     ]
     assert {"volume-locks", "volume-exclusive-names", "volume-times"} <= set(found)
     assert [name for name, check in found.items() if check["required"]] == ["store", "engine"]
@@ -67,3 +69,22 @@ def test_openssl_1_1_is_in_the_engines_process_alone(serve: Serve) -> None:
         for pid in (service.process.pid, service.engine()["pid"])
     ]
     assert [names & old for names in mapped] == [set(), old]
+
+
+def test_a_service_that_is_not_ready_lists_all_checks(service: RunningService, models: Path) -> None:
+    """With `?verbose` the 503 has the checks too: which required one failed and why, and all the others."""
+    service.wait_until_ready()
+    away = models.with_name("away")
+    models.rename(away)
+    try:
+        answer = eventually(lambda: (got := service.client.get("/readyz?verbose")).status_code == 503 and got)
+        plain = service.client.get("/readyz")
+    finally:
+        away.rename(models)
+    assert problem_of(answer) == problem_of(plain) == (503, "store-unavailable")
+    found = {check["name"]: check for check in answer.json()["checks"]}
+    assert [name for name, check in found.items() if check["required"] and not check["ok"]] == ["store"]
+    assert found["store"]["reason"] == answer.json()["detail"]
+    assert {"store-writable", "journal", "engine"} <= set(found)
+    assert "checks" not in plain.json()
+    eventually(lambda: service.client.get("/readyz").status_code == 200)
