@@ -138,6 +138,7 @@ class OpenJobs:
         with known.using, explaining_refusals():
             try:
                 with self.locks.exclusive(lock_name(known.job.id), seconds=LOCK_SECONDS):
+                    known.folder.set_damaged_log_aside()  # otherwise the job could never end
                     known.refresh(asks_server=self.volume.is_shared)
                     yield
             except (ModelLocked, ModelInUse) as exc:

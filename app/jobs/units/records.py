@@ -4,6 +4,8 @@ import contextlib
 import errno
 import json
 import os
+import secrets
+import stat
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -154,6 +156,16 @@ class JobFolder:
         """Raise RecordDamaged if the folder is a link, which could lead anywhere. A missing folder is no damage."""
         if self.path.is_symlink():
             raise RecordDamaged("its folder is a symbolic link", self.path)
+
+    def set_damaged_log_aside(self) -> None:
+        """Rename a log that is no regular file, so that a new one can begin. The caller holds the job's lock.
+
+        Follows no link. Raises RecordDamaged if the folder is a link, and OSError.
+        """
+        self.check()
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(self.log.lstat().st_mode):
+                self.log.rename(self.path / f"log.damaged.{secrets.token_hex(4)}")
 
     def remove_inputs(self, *numbers: int) -> None:
         """Remove the files of units, by default of all. Files that cannot be removed go when the job is removed."""

@@ -84,7 +84,7 @@ class UnitClaims:
         """
         known = self._jobs.open(job)
         with known.using, explaining_refusals(), contextlib.suppress(JobNotFound, JobEnded):
-            known.refresh()
+            self._refresh(known)
             if known.log.end is not None or known.log.is_complete:
                 self._end(known)
                 return None
@@ -109,7 +109,7 @@ class UnitClaims:
         """
         known = self._jobs.open(job)
         with known.using, explaining_refusals(), ExitStack() as lock:
-            known.refresh()
+            self._refresh(known)
             if known.log.end is not None or known.log.is_complete:
                 self._end(known)
                 raise JobEnded
@@ -132,7 +132,7 @@ class UnitClaims:
         """
         known = self._jobs.open(job)
         with known.using, explaining_refusals(), contextlib.suppress(JobNotFound):
-            known.refresh()
+            self._refresh(known)
             if known.log.end is None and not known.log.is_complete:
                 return list(known.log.missing)
             self._end(known)
@@ -208,6 +208,14 @@ class UnitClaims:
         with self._jobs.locked(known):
             if known.log.end is None and claim.number not in known.log.done:
                 known.log.append(entry(EntryKind.GIVEN_BACK, unit=claim.number), is_lasting=False)
+
+    def _refresh(self, known: OpenJob) -> None:
+        try:
+            known.refresh()
+        except RecordDamaged as exc:
+            self._jobs.volume.records.note(exc.path or known.folder.record, JOB.kind, str(exc))
+            with self._jobs.locked(known):  # which sets a log aside that is no regular file
+                pass
 
     def _end(self, known: OpenJob) -> None:
         """End a job whose units all have results, and write the end to its record unless that was done."""

@@ -247,3 +247,19 @@ def test_a_damaged_record_of_a_key_creates_no_second_job(store: Store, type_: st
     assert [each.path for each in store.volume.records.damaged("job")] == [path]
     record.unlink()
     assert send().id != job.id
+
+
+@pytest.mark.parametrize("type_", [each for each in TYPES if each != "file"])
+def test_a_log_that_is_no_file_is_set_aside(store: Store, outside: Path, type_: str) -> None:
+    """Its job can be cancelled, and another is worked on and ends."""
+    jobs = build_jobs(store)
+    cancelled, done = create(jobs, "a"), create(jobs, "b")
+    for job in (cancelled, done):
+        log = folder_of(store, job).log
+        clear(log)
+        put(log, type_, b"inside", outside / "log.jsonl")
+
+    assert jobs.cancel(cancelled.id).state == JobState.CANCELLED
+    other_is_done(jobs, done)
+
+    assert (outside / "log.jsonl").read_bytes() == b"outside"
