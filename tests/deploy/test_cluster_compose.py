@@ -1,6 +1,7 @@
 """The Compose file with three services, PostgreSQL and HAProxy, as an implementation of Compose reads it.
 
-Docker is not here, so no container runs: the commands run on this machine, with the real PostgreSQL and HAProxy.
+Docker is not here. The commands run on this machine, with the real PostgreSQL and HAProxy; `test_cluster_runs` runs
+containers.
 """
 
 import os

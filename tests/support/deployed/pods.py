@@ -39,11 +39,19 @@ exec crun --root "$1/crun" --cgroup-manager disabled run --bundle "$1" "$2"
 class Pod:
     """A running container of a pod."""
 
-    def __init__(self, process: subprocess.Popen[bytes], pid: int, log: Path) -> None:
-        """`process` is crun, which ends with the container's status; `pid` is the container's first process."""
+    def __init__(self, process: subprocess.Popen[bytes], pid: int, log: Path, inside: tuple[str, ...]) -> None:
+        """`process` is crun, which ends with the container's status; `pid` is the container's first process.
+
+        `inside` goes before a command that is to run in the container.
+        """
         self.process = process
         self.pid = pid
         self._log = log
+        self._inside = inside
+
+    def succeeds(self, *command: str) -> bool:
+        """Return True if a command succeeds in the container."""
+        return subprocess.run([*self._inside, *command], check=False, capture_output=True).returncode == 0
 
     @property
     def log(self) -> str:
@@ -61,18 +69,27 @@ def running(
     machine for each volume of the pod. `folder` is the test's own.
     """
     spec = deployment["spec"]["template"]["spec"]
+    limit = memory_bytes(spec["containers"][0]["resources"]["limits"]["memory"])
+    with run_bundle(_bundle(spec, environment, volumes, command), limit, folder) as pod:
+        yield pod
+
+
+@contextmanager
+def run_bundle(bundle: Any, limit_bytes: int, folder: Path) -> Iterator[Pod]:
+    """Run a container with this configuration and limit of memory until the end of the block."""
     for name in ("root", "layer"):
         (folder / name).mkdir()
-    (folder / "config.json").write_text(json.dumps(_bundle(spec, environment, volumes, command)))
+    (folder / "config.json").write_text(json.dumps(bundle))
     name = f"ocr-test-{uuid.uuid4().hex}"
     log = folder / "log"
-    group = _control_group(name, memory_bytes(spec["containers"][0]["resources"]["limits"]["memory"]))
+    group = _control_group(name, limit_bytes)
     start: list[str | Path] = ["unshare", "--mount", "sh", "-euc", AS_A_POD, "sh", folder, name, sys.base_prefix, group]
     with log.open("wb") as output:
         process = subprocess.Popen(start, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
         pid = eventually(lambda: _first_process(process, folder, name, log), within=30)
-        yield Pod(process, pid, log)
+        inside = ("crun", "--root", str(folder / "crun"), "exec", "--cwd", bundle["process"]["cwd"], name)
+        yield Pod(process, pid, log, inside)
     finally:
         subprocess.run(["crun", "--root", folder / "crun", "delete", "--force", name], check=False, capture_output=True)
         process.wait(timeout=30)
@@ -126,10 +143,10 @@ def _bundle(spec: Any, environment: dict[str, str], volumes: dict[str, Path], co
             "noNewPrivileges": not own["allowPrivilegeEscalation"],
             "capabilities": {},
         },
-        "mounts": [*KERNEL_MOUNTS, *map(_image_mount, IMAGE_FOLDERS), *_volume_mounts(container, volumes)],
+        "mounts": [*KERNEL_MOUNTS, *map(image_mount, IMAGE_FOLDERS), *_volume_mounts(container, volumes)],
         "linux": {
             "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")],
-            "seccomp": _default_seccomp(),
+            "seccomp": default_seccomp(),
         },
     }
 
@@ -150,7 +167,7 @@ IMAGE_FOLDERS = {
 """Where the Dockerfile puts the application, its packages and the native libraries, and where they are here."""
 
 
-def _image_mount(path: str) -> Any:
+def image_mount(path: str) -> Any:
     source = str(IMAGE_FOLDERS[path].resolve())
     return {"destination": path, "type": "bind", "source": source, "options": ["rbind", "ro"]}
 
@@ -167,7 +184,7 @@ def _volume_mounts(container: Any, volumes: dict[str, Path]) -> list[Any]:
     ]
 
 
-def _default_seccomp() -> Any:
+def default_seccomp() -> Any:
     """Return the default profile for a container without capabilities on x86-64, in the form of the OCI."""
     profile = json.loads(SECCOMP.read_text())
     rules = [
