@@ -138,11 +138,18 @@ class OpenJobs:
         with known.using, explaining_refusals():
             try:
                 with self.locks.exclusive(lock_name(known.job.id), seconds=LOCK_SECONDS):
-                    known.folder.set_damaged_log_aside()  # otherwise the job could never end
+                    if known.folder.has_irregular_log():
+                        self._begin_new_log(known)
                     known.refresh(asks_server=self.volume.is_shared)
                     yield
             except (ModelLocked, ModelInUse) as exc:
                 raise StoreUnavailable(f"the job {known.job.id} is locked by another process") from exc
+
+    def _begin_new_log(self, known: OpenJob) -> None:
+        """Set the log of an unfinished job aside, which could never end otherwise."""
+        if not JOB.parse(read_regular(known.folder.record, JOB.max_bytes)).is_finished:
+            aside = known.folder.set_log_aside()
+            self.volume.records.note(aside, JOB.kind, "it was the job's log, and is no regular file")
 
     def show(self, known: OpenJob, phase: str | None = None, progress: Progress | None = None) -> Job:
         """Write what the log says to the job's record, and return the job. The caller holds the job's lock.

@@ -157,15 +157,20 @@ class JobFolder:
         if self.path.is_symlink():
             raise RecordDamaged("its folder is a symbolic link", self.path)
 
-    def set_damaged_log_aside(self) -> None:
-        """Rename a log that is no regular file, so that a new one can begin. The caller holds the job's lock.
-
-        Follows no link. Raises RecordDamaged if the folder is a link, and OSError.
-        """
+    def has_irregular_log(self) -> bool:
+        """Return True if a link, a folder or the like is in the place of the log. Raises RecordDamaged and OSError."""
         self.check()
-        with contextlib.suppress(FileNotFoundError):
-            if not stat.S_ISREG(self.log.lstat().st_mode):
-                self.log.rename(self.path / f"log.damaged.{secrets.token_hex(4)}")
+        try:
+            return not stat.S_ISREG(self.log.lstat().st_mode)
+        except FileNotFoundError:
+            return False
+
+    def set_log_aside(self) -> Path:
+        """Rename the log, so that a new one can begin, and return its new path. The caller holds the job's lock.
+
+        Follows no link. Raises OSError.
+        """
+        return self.log.rename(self.path / f"log.damaged.{secrets.token_hex(4)}")
 
     def remove_inputs(self, *numbers: int) -> None:
         """Remove the files of units, by default of all. Files that cannot be removed go when the job is removed."""

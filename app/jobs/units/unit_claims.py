@@ -212,8 +212,7 @@ class UnitClaims:
     def _refresh(self, known: OpenJob) -> None:
         try:
             known.refresh()
-        except RecordDamaged as exc:
-            self._jobs.volume.records.note(exc.path or known.folder.record, JOB.kind, str(exc))
+        except RecordDamaged:
             with self._jobs.locked(known):  # which sets a log aside that is no regular file
                 pass
 

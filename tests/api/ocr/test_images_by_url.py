@@ -136,7 +136,7 @@ def test_the_document_shows_json_that_works(service: RunningService, hub: Hub, p
         ('{"ulr": "http://a.example/", "url": "http://a.example/"}', "ulr", "did you mean 'url'?"),
         ('{"url": "http://a.example/", "pages": [1, 2]}', "pages", "must be text, a number, true or false"),
         ('{"url": "http://a.example/", "auto_skew": "perhaps"}', "auto_skew", "true or false"),
-        ('{"url": "http://a.example/\\ud800"}', None, "announced as JSON"),
+        ('{"url": "http://a.example/\\ud800"}', None, "must be text without lone surrogates"),
         ('["http://a.example/"]', None, "a JSON object is required"),
         ("\x89PNG", None, "announced as JSON and is not"),
         ("[" * 10_000, None, "nested too deeply"),

@@ -262,4 +262,7 @@ def test_a_log_that_is_no_file_is_set_aside(store: Store, outside: Path, type_: 
     assert jobs.cancel(cancelled.id).state == JobState.CANCELLED
     other_is_done(jobs, done)
 
+    assert [each.reason for each in store.volume.records.damaged("job")] == [
+        "it was the job's log, and is no regular file"
+    ] * 2
     assert (outside / "log.jsonl").read_bytes() == b"outside"
