@@ -210,6 +210,7 @@ def test_the_lost_log_of_a_cancelled_job(service: RunningService) -> None:
     eventually(lambda: service.client.get(location).json()["progress"]["done"] == 1)
     service.client.delete(location).raise_for_status()
     assert [shown(each) for each in page_of(service, location)["results"]] == [(0, "one")]
+    eventually(lambda: not service.engine()["busy"])  # the service that works on the job has seen its end
     (folder_of(service, location) / "log.jsonl").unlink()
 
     assert [shown(each) for each in page_of(service, location)["results"]] == LOST
