@@ -173,8 +173,13 @@ def check_all(service: RunningService, callers: list[Caller]) -> None:
 
 
 def is_flaw(line: str) -> bool:
-    """Return whether a line of the log tells of a defect."""
-    return json.loads(line)["level"] in {"error", "critical"} or "Traceback" in line
+    """Return whether a line of the log tells of a defect.
+
+    The output of an engine process is none: it has a traceback if a call of the vendor's fails, or if the process is
+    ended while it starts.
+    """
+    entry = json.loads(line)
+    return entry["level"] in {"error", "critical"} or ("Traceback" in line and entry["event"] != "engine.output")
 
 
 def test_a_rolling_upgrade_and_its_rollback(tmp_path: Path) -> None:
