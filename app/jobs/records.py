@@ -47,6 +47,8 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+RANKS = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+"""The order of the classes: units of the lowest rank are worked on first."""
 UNFINISHED = frozenset({JobState.QUEUED, JobState.RUNNING})
 
 

@@ -37,8 +37,8 @@ LONGEST_ANSWER_SECONDS = 2.0
 ENGINE_SHARE = 2
 """The engine has 1/ENGINE_SHARE of OCR_SHUTDOWN_GRACE to stop; requests have the rest, including the time to answer."""
 MARGIN_SECONDS = 1
-"""How much later uvicorn gives up requests than `Server` ends their connections. Without it a busy machine may do both
-at the same moment, and uvicorn logs an error although nothing is left to cancel."""
+"""How many seconds after `Server` has ended the connections uvicorn cancels what is left. Without this pause, uvicorn
+on a busy machine logs an error about requests that `Server` is just ending."""
 IPV6_ANY = "::"
 BODY_WINDOW = 2
 """The rate of a body is measured over BODY_WINDOW times OCR_UPLOAD_STALL_TIMEOUT, so that the caller may pause."""

@@ -58,7 +58,7 @@ class UnitWaits(Exception):
 class DatabaseAway(Exception):
     """The database does not answer, refuses this service, or lacks the tables.
 
-    The text says why, in one line, and what to do about it if somebody must do something.
+    The text says why, in one line, and what an operator can do about it, if anything.
     """
 
     def __init__(self, reason: str, remedy: str | None = None) -> None:

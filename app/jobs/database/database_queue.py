@@ -54,7 +54,7 @@ from app.store.records.forms import RecordDamaged
 HEARTBEAT_SECONDS = 1.0
 SILENT_SECONDS = 1.5
 """After how long without a heartbeat, in seconds, the other services look at the locks of a service's units. A unit
-whose lock is free is queued again: the service was killed. A service that lives, but is slow, goes on with its own."""
+whose lock is free is queued again, since its service was killed. A unit whose lock is held is left to its service."""
 STALLED_SECONDS = 10.0
 """After how long without a heartbeat, in seconds, a service is forgotten. If it lives, it has to connect again."""
 FILL_SECONDS = 10.0

@@ -11,14 +11,13 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from app.jobs.database.connection import OPERATION_SECONDS, QueueDatabase, rows_of
-from app.jobs.records import Job, Priority
+from app.jobs.records import RANKS, Job
 from app.jobs.units.unit_queue import queue_of
 
 TASK = "unit"
 """The name of the task in procrastinate's rows. No function has this name: `UnitRunner` does the work."""
 UNITS_A_SECOND = 1000
 """How many units a slow database queues in a second, for the time limit."""
-RANKS = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 AT_ONCE = 200
 """How many rows are in one statement: making it blocks the event loop."""
 MAX_TAG = (1 << 29) - 1

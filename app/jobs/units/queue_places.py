@@ -13,9 +13,8 @@ from itertools import accumulate
 
 from app.jobs.folder import Jobs
 from app.jobs.progress import rounded
-from app.jobs.records import Job, JobState
+from app.jobs.records import RANKS, Job, JobState
 from app.jobs.units.kinds import UnitKind
-from app.jobs.units.unit_order import RANKS
 
 LOOK_SECONDS = 1.0
 """For how many seconds the list of unfinished jobs is used before the folder is read again, but for a new job."""

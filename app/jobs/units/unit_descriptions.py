@@ -1,4 +1,4 @@
-"""What the units of a job are: their descriptions, and what is to be done with them. The functions block."""
+"""Reads the description of each unit of a job, and the task of the job. The functions block."""
 
 import os
 

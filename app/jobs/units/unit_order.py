@@ -10,14 +10,13 @@ from anyio import to_thread
 
 from app.errors import StoreError
 from app.jobs.folder import Jobs
-from app.jobs.records import Job, Priority
+from app.jobs.records import RANKS, Job
 from app.jobs.units.unit_claims import Claim
 from app.jobs.units.unit_queue import Understands, UnitQueue, queue_of
 from app.store.records.forms import RecordDamaged
 
 LOOK_SECONDS = 1.0
 """For how many seconds the list of unfinished jobs is used before the folder is read again."""
-RANKS = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 
 
 class UnitOrder(UnitQueue):
