@@ -57,17 +57,22 @@ def prometheus(folder: Path, services: list[RunningService]) -> Iterator[Callabl
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
 
-        def ask(query: str) -> float | None:
+        def is_ready() -> bool:
+            """Say whether Prometheus answers queries; while it reads its own log at its start it answers 503."""
             assert process.poll() is None, (folder / "prometheus.log").read_text()
             try:
-                found = client.get("/api/v1/query", params={"query": query}).raise_for_status().json()
-            except httpx.TransportError:  # it is starting
-                return None
+                return client.get("/-/ready").is_success
+            except httpx.TransportError:
+                return False
+
+        def ask(query: str) -> float | None:
+            found = client.get("/api/v1/query", params={"query": query}).raise_for_status().json()
             values = found["data"]["result"]
             assert len(values) <= 1, values  # KEDA refuses several
             return float(values[0]["value"][1]) if values else None
 
         try:
+            eventually(is_ready, within=60)
             yield ask
         finally:
             process.terminate()
