@@ -27,12 +27,13 @@ from app.build import build_jobs
 from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.jobs.units.lanes import Place
 from app.jobs.units.records import Task, Unit, failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
 from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_queue import UnitQueue
 from app.jobs.units.unit_runner import UnitRunner
-from app.jobs.units.unit_work import UnitWork
+from app.jobs.units.unit_work import PlainRun, UnitRun, UnitWork
 from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
@@ -83,7 +84,10 @@ class Sleeping(UnitWork):
     def understands(self, _: dict[str, Any]) -> bool:
         return True
 
-    async def run(self, claim: Claim) -> Outcome:
+    def begin(self, claim: Claim, place: Place) -> UnitRun:  # noqa: ARG002 - it does not pause
+        return PlainRun(self._run, claim)
+
+    async def _run(self, claim: Claim) -> Outcome:
         await self._notes.sleep(float(claim.unit.text or 0))
         return Outcome("{}")
 
