@@ -64,6 +64,7 @@ lint: $(VENV)/dev ## Check format, style, types and layers.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	MYPYPATH=benchmarks:. $(BIN)/mypy benchmarks/*.py
 	$(BIN)/lint-imports
 
 bench: $(VENV)/dev ## Run the benchmarks and print the tables of docs/benchmarks.md.

@@ -82,7 +82,7 @@ def measure_service(models: Path, state: Path) -> dict[str, float]:
 def measure_minimal(models: Path, state: Path) -> dict[str, float]:
     """Return the memory and the start time of the smallest FastAPI application."""
     del models, state
-    with Server("benchmarks/servers.py", "minimal") as server:
+    with Server("benchmarks/servers.py", "minimal", environment={}) as server:
         time.sleep(REST_SECONDS)
         memory = memory_of("floor: smallest FastAPI app", server.process.pid)
         return memory | {"floor: smallest FastAPI app, start to first answer (s)": server.first_answer_seconds}
@@ -94,7 +94,7 @@ def measure_in_process(models: Path, state: Path) -> dict[str, float]:
         directory = workdirs.prepare()
         script = str(ROOT / "benchmarks/servers.py")
         environment = workdirs.environment(directory)
-        with Server(script, "in_process_aspose", cwd=directory, **environment) as server:
+        with Server(script, "in_process_aspose", cwd=directory, environment=environment) as server:
             time.sleep(REST_SECONDS)
             memory = memory_of("FastAPI app with AsposeAI inside", server.process.pid)
             return memory | {"FastAPI app with AsposeAI inside, start to first answer (s)": server.first_answer_seconds}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +22,13 @@ UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6}
 class Server:
     """A server on a free port of loopback. Its log goes to a file, because writing the log is part of its work."""
 
-    def __init__(self, *command: str, probe: str = "/livez", cwd: Path = ROOT, **environment: object) -> None:
+    def __init__(
+        self,
+        *command: str,
+        environment: Mapping[str, str | Path],
+        probe: str = "/livez",
+        cwd: Path = ROOT,
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -41,9 +47,10 @@ class Server:
         self.first_answer_seconds = self.wait_for(probe)
 
     @classmethod
-    def service(cls, models_dir: Path, state_dir: Path, **environment: object) -> "Server":
+    def service(cls, models_dir: Path, state_dir: Path, **environment: str | Path) -> "Server":
         """Start the service with the real AsposeAI, as users do."""
-        return cls("-m", "app", "serve", OCR_MODELS_DIR=models_dir, OCR_STATE_DIR=state_dir, **environment)
+        folders = {"OCR_MODELS_DIR": models_dir, "OCR_STATE_DIR": state_dir}
+        return cls("-m", "app", "serve", environment=folders | environment)
 
     @property
     def url(self) -> str:
@@ -59,7 +66,7 @@ class Server:
             except OSError:
                 pass
             if self.process.poll() is not None or time.perf_counter() - since > within:
-                sys.exit(f"{self.process.args} did not answer:\n{os.pread(self._log.fileno(), 1 << 20, 0).decode()}")
+                sys.exit(f"{self.process.args!r} did not answer:\n{os.pread(self._log.fileno(), 1 << 20, 0).decode()}")
             time.sleep(0.002)
 
     def get(self, path: str, method: str = "GET") -> tuple[int, bytes]:

@@ -77,7 +77,8 @@ def main() -> None:
 
 def service_of(checkout: Path, models: Path, state: Path) -> Server:
     """Start the service of a checkout on a folder, with frequent safety scans, and wait until it is ready."""
-    server = Server("-c", SERVE, cwd=checkout, OCR_MODELS_DIR=models, OCR_STATE_DIR=state, PYTHONPATH=checkout)
+    environment = {"OCR_MODELS_DIR": models, "OCR_STATE_DIR": state, "PYTHONPATH": checkout}
+    server = Server("-c", SERVE, cwd=checkout, environment=environment)
     server.wait_for("/readyz")
     return server
 

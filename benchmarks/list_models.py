@@ -91,11 +91,9 @@ def compare(folder: Path) -> tuple[dict[str, list[Load]], int]:
         answer.write_bytes(body)
         servers = {"service": service}
         for name in ("bare", "framework", "naive"):
-            servers[name] = running.enter_context(
-                Server(
-                    "benchmarks/servers.py", name, probe="/models", BENCH_BODY=answer, OCR_MODELS_DIR=folder / "models"
-                )
-            )
+            environment = {"BENCH_BODY": answer, "OCR_MODELS_DIR": folder / "models"}
+            server = Server("benchmarks/servers.py", name, probe="/models", environment=environment)
+            servers[name] = running.enter_context(server)
         loads: dict[str, list[Load]] = {name: [] for name in SERVERS}
         for name in SERVERS:
             wrk(servers[name], "/models", seconds=WARM_UP_SECONDS)

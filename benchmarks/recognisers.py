@@ -76,7 +76,7 @@ class Reader:
             folder / "models",
             folder / "state",
             OCR_NATIVE_DIR=ROOT / "native",
-            OCR_ENGINE_MEMORY_LIMIT=0,
+            OCR_ENGINE_MEMORY_LIMIT="0",
             OCR_RECOGNITION_TIMEOUT="60m",
         )
         self._client = httpx.Client(base_url=self._server.url, timeout=PLENTY)

@@ -104,7 +104,8 @@ def main() -> None:
 def file_of(row: Row) -> bytes:
     """Return the file of a row."""
     dots = row.dots_per_inch
-    size = (760, 230) if row.is_small else tuple(round(side * dots) for side in A4)
+    width, height = A4
+    size = (760, 230) if row.is_small else (round(width * dots), round(height * dots))
     points = 22 if row.is_small else POINTS * dots // 72
     image, letters = Image.new("RGB", size, "white"), ImageFont.load_default(points)
     for number, line in enumerate(LINES[: 4 if row.is_small else None]):

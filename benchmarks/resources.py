@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -88,7 +89,7 @@ def kinds(service: Service) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "small page, 760 x 230, 4 lines", lambda: service.recognise(page((760, 230), 22, 4))
     for dots, lines in ((150, DENSE), (300, SPARSE), (300, DENSE), (600, SPARSE), (600, DENSE)):
         image = a4(dots, lines)
-        yield f"A4, {dots} dpi, {lines} lines", lambda image=image: service.recognise(image)
+        yield f"A4, {dots} dpi, {lines} lines", partial(service.recognise, image)
     widest = {"upscale": "true", "auto_skew": "true"}
     yield f"A4, 600 dpi, {SPARSE} lines, upscale, auto_skew", lambda: service.recognise(a4(600, SPARSE), **widest)
     yield f"PDF, two pages of A4, 300 dpi, {SPARSE} lines", lambda: service.recognise(pdf(300))

@@ -95,7 +95,7 @@ def naive() -> ASGIApp:
     return app
 
 
-def minimal() -> ASGIApp:
+def minimal() -> FastAPI:
     """The smallest FastAPI application, with which every service of this kind begins."""
     app = FastAPI()
 
@@ -106,7 +106,7 @@ def minimal() -> ASGIApp:
     return app
 
 
-def in_process() -> ASGIApp:
+def in_process() -> FastAPI:
     """A server as in tutorials, with the engine in its own process. A call in a thread still blocks it by the GIL."""
     app = minimal()
 
@@ -121,7 +121,7 @@ def in_process() -> ASGIApp:
     return app
 
 
-def in_process_aspose() -> ASGIApp:
+def in_process_aspose() -> FastAPI:
     """A server with the real AsposeAI in its own process, in a directory and an environment that AsposeAI needs."""
     from aspose.ocr.ai import AsposeAI  # noqa: PLC0415 - the other servers are measured without it
 
@@ -130,7 +130,7 @@ def in_process_aspose() -> ASGIApp:
 
     @app.get("/path")
     def get_path() -> str:
-        return engine.get_local_path()
+        return str(engine.get_local_path())
 
     return app
 
@@ -155,7 +155,7 @@ if __name__ == "__main__":
     servers = (bare, framework, naive, minimal, in_process, in_process_aspose, beside)
     application = {server.__name__: server for server in servers}[sys.argv[1]]()
     uvicorn.run(
-        application,  # type: ignore[arg-type]
+        application,
         port=int(os.environ["BENCH_PORT"]),
         loop="uvloop",
         http="httptools",

@@ -26,6 +26,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -116,12 +117,12 @@ class Soak:
     """While the callers worked."""
     idle: tuple[Sample, Sample]
     """After the warm-up, and at the end."""
-    callers: list[Caller]
+    callers: Sequence[Caller]
 
 
 def run(folder: Path, source_url: str) -> Soak:
     """Run the service and the callers."""
-    settings = {
+    settings: dict[str, str | Path] = {
         "OCR_NATIVE_DIR": ROOT / "native",
         "OCR_PULL_ALLOWED_URLS": source_url,
         "OCR_TRASH_RETENTION": "10s",
@@ -137,7 +138,7 @@ def run(folder: Path, source_url: str) -> Soak:
     return Soak(meter.samples, (before, after), callers)
 
 
-def work(callers: list[Caller], seconds: float, rounds: int, url: str, meter: "Meter") -> Sample:
+def work(callers: Sequence[Caller], seconds: float, rounds: int, url: str, meter: "Meter") -> Sample:
     """Let the callers work for some seconds, and for so many rounds at least, and measure meanwhile.
 
     Return what the service uses when it is idle again.

@@ -16,12 +16,13 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from anyio.from_thread import start_blocking_portal
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.tasks import Task as ProcrastinateTask
+from procrastinate.types import JSONValue
 
 from app.build import build_jobs
 from app.jobs.database.database_queue import DatabaseQueue
@@ -40,6 +41,7 @@ from app.store.store import Store
 
 KIND = "benchmark"
 SPAWN = multiprocessing.get_context("spawn")
+T = TypeVar("T")
 
 
 class Notes:
@@ -56,7 +58,7 @@ class Notes:
     def read(self) -> list[tuple[str, int, float]]:
         """Return the notes: what happened, in which process, and when."""
         lines = self._path.read_text().splitlines() if self._path.exists() else []
-        return [tuple(json.loads(line)) for line in lines]
+        return [(str(what), int(process), float(at)) for what, process, at in map(json.loads, lines)]
 
     def count(self) -> int:
         """Return how many notes there are."""
@@ -171,7 +173,7 @@ class Plain(Backend):
         return list(self._portal.call(self._defer, texts))
 
     async def _defer(self, texts: tuple[str, ...]) -> list[int]:
-        return await self._task.batch_defer_async(*({"seconds": float(text)} for text in texts))
+        return await self._task.batch_defer_async(*[dict[str, JSONValue](seconds=float(text)) for text in texts])
 
     def cancel(self, job: list[int]) -> None:
         for row in job:
@@ -227,7 +229,7 @@ def services(backend: Backend, notes: Notes, count: int) -> Iterator[None]:
             process.join()
 
 
-def until(probe: Callable[[], Any], every: float = 0.002) -> Any:  # noqa: ANN401 - what the probe returns
+def until(probe: Callable[[], T], every: float = 0.002) -> T:
     """Wait until a probe is true, and return what it returned."""
     while not (found := probe()):
         time.sleep(every)

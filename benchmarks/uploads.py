@@ -28,7 +28,7 @@ def main() -> None:
         with source.open("wb") as file:
             for _ in range(SIZE >> 20):
                 file.write(os.urandom(1 << 20))
-        with Server.service(Path(scratch, "models"), Path(scratch, "state"), OCR_TRASH_RETENTION=0) as service:
+        with Server.service(Path(scratch, "models"), Path(scratch, "state"), OCR_TRASH_RETENTION="0") as service:
             service.wait_for("/readyz")
             seconds = compare(service, source, copy)
     rates = {party: [SIZE / 1e6 / each for each in rounds] for party, rounds in seconds.items()}

@@ -124,7 +124,9 @@ def measure(server: Server, name: str) -> tuple[Latencies, Latencies]:
 
 def main() -> None:
     """Run the rounds and print the table."""
-    collected = {name: ({path: [] for path in PATHS}, {path: [] for path in PATHS}) for name in SERVERS}
+    collected: dict[str, tuple[Latencies, Latencies]] = {
+        name: ({path: [] for path in PATHS}, {path: [] for path in PATHS}) for name in SERVERS
+    }
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as running:
         models = fill(Path(scratch, "models"), MODELS)
         tiny_gguf.write(models / DEFAULT_MODEL, endless=True)
@@ -132,7 +134,7 @@ def main() -> None:
         for name in SERVERS:
             folders = {"OCR_MODELS_DIR": models, "OCR_STATE_DIR": Path(scratch, name)}
             command = ("-m", "app", "serve") if name == "correcting" else ("benchmarks/servers.py", name)
-            server = servers[name] = running.enter_context(Server(*command, **folders))
+            server = servers[name] = running.enter_context(Server(*command, environment=folders))
             if name != "in_process":
                 server.wait_for("/readyz")
             asyncio.run(ask_steadily(server.port, 1))  # a warm-up: the first answer of each path is slow
