@@ -48,11 +48,11 @@ from app.fetching.checked_chunks import LeastRate
 from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.jobs.units.folder_queue import FolderQueue
 from app.jobs.units.kinds import UnitKind
 from app.jobs.units.lanes import Lanes
 from app.jobs.units.processor_preference import ProcessorPreference
 from app.jobs.units.queue_places import QueuePlaces
-from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_queue import UnitQueue, queue_of
 from app.jobs.units.unit_runner import UnitRunner
 from app.jobs.units.unit_work import UnitWork
@@ -367,7 +367,7 @@ def build_unit_queue(settings: Settings, jobs: Jobs, on_event: OnEvent) -> UnitQ
     """Build the queue of units: of the folder alone, or in a database. Raises SettingsError."""
     url = read_queue_url(settings)
     if url is None:
-        return UnitOrder(jobs)
+        return FolderQueue(jobs)
     from app.jobs.database.database_queue import DatabaseQueue  # noqa: PLC0415 - as above
 
     return DatabaseQueue(jobs, url, on_event)

@@ -28,10 +28,10 @@ from app.build import build_jobs
 from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.jobs.units.folder_queue import FolderQueue
 from app.jobs.units.lanes import Place
 from app.jobs.units.records import Task, Unit, failure_of
 from app.jobs.units.unit_claims import Claim, Outcome
-from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_queue import UnitQueue
 from app.jobs.units.unit_runner import UnitRunner
 from app.jobs.units.unit_work import PlainRun, UnitRun, UnitWork
@@ -146,7 +146,7 @@ def opened(root: Path) -> Jobs:
 
 async def queue_of(jobs: Jobs, url: str | None) -> UnitQueue:
     """Return the queue of a service."""
-    return DatabaseQueue(jobs, url, lambda *_: None) if url else UnitOrder(jobs)
+    return DatabaseQueue(jobs, url, lambda *_: None) if url else FolderQueue(jobs)
 
 
 def serve_ours(root: Path, notes: Notes, url: str | None) -> None:

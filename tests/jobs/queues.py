@@ -12,9 +12,9 @@ from app.events import EventName
 from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.jobs.units.folder_queue import FolderQueue
 from app.jobs.units.kinds import UnitKind
 from app.jobs.units.unit_claims import Claim
-from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_queue import Understands, queue_name
 from app.jobs.units.unit_runner import UnitRunner
 from app.store.store import Store
@@ -35,7 +35,7 @@ class Service:
         self.events: list[tuple[EventName, dict[str, Any]]] = []
         self.jobs = jobs or build_jobs(store_on(store.root))
         self.work = work or TestedWork()
-        self.queue = DatabaseQueue(self.jobs, url, self._note) if url else UnitOrder(self.jobs)
+        self.queue = DatabaseQueue(self.jobs, url, self._note) if url else FolderQueue(self.jobs)
         self.runner = UnitRunner(self.queue, {KIND: self.work}, self._note)
 
     def _note(self, event: EventName, fields: dict[str, Any]) -> None:

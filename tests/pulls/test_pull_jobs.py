@@ -7,8 +7,8 @@ from app.errors import IdempotencyKeyReused, TooManyUnits
 from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
 from app.jobs.idempotency import RequestKey
+from app.jobs.units.folder_queue import FolderQueue
 from app.jobs.units.new_units import NewUnits
-from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_work import MAX_ATTEMPTS
 from app.pulls.pull_jobs import PullJobs
 from app.pulls.request import PullRequest
@@ -88,9 +88,9 @@ def test_the_pulls_of_a_caller_take_turns_between_their_sources(store: Store, jo
     pulls = PullJobs(store, jobs)
     many = [pulls.find_or_create(PullRequest(url=f"http://a.example/{each}.bin"), ME)[0].id for each in range(3)]
     other, _ = pulls.find_or_create(B, ME)
-    order = UnitOrder(jobs)
+    queue = FolderQueue(jobs)
 
-    claims = [order.claim_accepted(lambda _: True) for _ in range(3)]
+    claims = [queue.claim_accepted(lambda _: True) for _ in range(3)]
 
     assert [claim and claim.job.id for claim in claims] == [many[0], other.id, many[1]]
     for claim in claims:

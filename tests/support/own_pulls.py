@@ -9,8 +9,8 @@ from app.events import OnEvent
 from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.jobs.units.folder_queue import FolderQueue
 from app.jobs.units.lanes import Lanes
-from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_runner import UnitRunner
 from app.pulls.pull import OnPublished, PullLimits
 from app.pulls.pull_jobs import PULL
@@ -45,7 +45,7 @@ class PullService:
         on_published: OnPublished = on_published,
         on_event: OnEvent = lambda *_: None,
     ) -> None:
-        queue = UnitOrder(jobs)
+        queue = FolderQueue(jobs)
         self.requests = PullRequests(store, jobs, queue, sources, limits, max_waiting=1000)
         units = PullUnits(store, jobs.units.claims, sources, limits, on_published=on_published, on_event=on_event)
         self.runner = UnitRunner(queue, {PULL: units}, on_event, lanes=Lanes(pulls=at_once))

@@ -14,7 +14,7 @@ from app.api.http.connections.errors import ShuttingDown
 from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep, part
 from app.api.http.problems import problem, problems
 from app.engine.supervisor import Supervisor
-from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.folder_queue import FolderQueue
 from app.jobs.units.unit_queue import UnitQueue
 from app.jobs.units.unit_runner import UnitRunner
 from app.store import Store
@@ -90,7 +90,7 @@ def _optional_checks(
     yield CheckOut(name="journal", ok=problem is None, required=False, reason=problem)
     for check in watch.checks:
         yield CheckOut(name=f"volume-{check.name.value}", ok=check.ok, required=False, reason=check.reason)
-    if not isinstance(queue, UnitOrder):
+    if not isinstance(queue, FolderQueue):
         yield CheckOut(name="queue", ok=queue.problem is None, required=False, reason=queue.problem)
     if error := supervisor.license_error:
         reason = f"the engine does not accept OCR_LICENSE_FILE and runs in evaluation mode: {error}"

@@ -14,7 +14,7 @@ from app.events import EventName
 from app.jobs.folder import Jobs
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
 from app.jobs.records import Job
-from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.folder_queue import FolderQueue
 from app.jobs.units.unit_runner import UnitRunner
 from app.pulls.pull_jobs import PULL, PullJobs
 from app.pulls.pull_partials import keep_partials
@@ -59,7 +59,7 @@ class _Following:
 
     async def run(self) -> Job:
         """Create the pull, wait until it is finished, and return its job. Raises what `PullRequests.ask_for` raises."""
-        queue = UnitOrder(self._jobs)
+        queue = FolderQueue(self._jobs)
         pulls = build_pulls(self._settings, self._store, self._jobs, queue, self._on_published, self._on_event)
         try:
             job, _ = await pulls.requests.ask_for(self._request, actor())

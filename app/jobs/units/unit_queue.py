@@ -1,6 +1,6 @@
 """The queue of units: decides which unit a service works on next. The job's log decides what was done.
 
-`UnitOrder` is the queue of services that share nothing but the model folder.
+`FolderQueue` is the queue of services that share nothing but the model folder.
 """
 
 import re

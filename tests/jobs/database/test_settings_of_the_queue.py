@@ -10,7 +10,7 @@ from app.build import build_jobs
 from app.build_service import build_unit_queue
 from app.jobs.database.connection import connection_info, schema_of
 from app.jobs.database.database_queue import DatabaseQueue
-from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.folder_queue import FolderQueue
 from app.jobs.units.unit_queue import UnitQueue
 from app.settings import Settings, SettingsError
 from tests.support.held_jobs import store_on
@@ -28,7 +28,7 @@ def test_the_url_may_be_in_a_file(tmp_path: Path) -> None:
     file.write_text(f"{URL}\n")
 
     assert isinstance(queue(tmp_path, jobs_url_file=file), DatabaseQueue)
-    assert isinstance(queue(tmp_path), UnitOrder)
+    assert isinstance(queue(tmp_path), FolderQueue)
 
 
 @pytest.mark.parametrize(

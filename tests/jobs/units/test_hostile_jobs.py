@@ -15,8 +15,8 @@ from app.errors import JobNotFound, StoreError, StoreUnavailable
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, JobState
 from app.jobs.sweep import sweep_jobs
+from app.jobs.units.folder_queue import FolderQueue
 from app.jobs.units.records import MAX_UNITS, JobFolder, Task, Unit
-from app.jobs.units.unit_order import UnitOrder
 from app.store.store import Store
 from tests.support.files.damage import TYPES, clear, put
 from tests.support.held_jobs import store_on
@@ -61,9 +61,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def use(store: Store, jobs: Jobs, job: Job) -> list[Exception]:
     """Do everything with a job that services and callers do. Return what was refused."""
     refused = list[Exception]()
-    order = UnitOrder(jobs)
+    queue = FolderQueue(jobs)
     calls: list[Callable[[], object]] = [
-        lambda: [finish(jobs, claim) for _ in range(3) if (claim := order.claim_accepted(lambda _: True))],
+        lambda: [finish(jobs, claim) for _ in range(3) if (claim := queue.claim_accepted(lambda _: True))],
         lambda: jobs.get(job.id),
         lambda: results_of_readable(jobs, job),
         lambda: jobs.cancel(job.id),
@@ -91,8 +91,8 @@ def results_of_readable(jobs: Jobs, job: Job) -> None:
 
 def other_is_done(jobs: Jobs, job: Job) -> None:
     """Check that a job that was not damaged is worked on by a service, and has succeeded."""
-    order = UnitOrder(jobs)
-    while claim := order.claim_accepted(lambda each: each.id == job.id or not each.is_finished):
+    queue = FolderQueue(jobs)
+    while claim := queue.claim_accepted(lambda each: each.id == job.id or not each.is_finished):
         finish(jobs, claim)
     assert jobs.get(job.id).state == JobState.SUCCEEDED
 
@@ -147,7 +147,7 @@ def test_a_job_whose_log_the_disk_cannot_read_is_reported(store: Store, monkeypa
         return read(descriptor, *about)
 
     monkeypatch.setattr(os, "pread", fail)
-    claim = UnitOrder(jobs).claim_accepted(lambda _: True)
+    claim = FolderQueue(jobs).claim_accepted(lambda _: True)
 
     assert claim
     assert claim.job.id == other.id

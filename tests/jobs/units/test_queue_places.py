@@ -7,10 +7,10 @@ import pytest
 
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, Priority
+from app.jobs.units.folder_queue import FolderQueue
 from app.jobs.units.kinds import UnitKind
 from app.jobs.units.queue_places import QueuePlaces
 from app.jobs.units.records import Task, Unit
-from app.jobs.units.unit_order import UnitOrder
 from app.store.actor import Actor
 from app.store.store import Store
 from tests.jobs.queues import Service, serving
@@ -26,8 +26,8 @@ def texts_job(jobs: Jobs, key: str, count: int, priority: Priority = Priority.NO
 
 def drained(jobs: Jobs, count: int | None = None) -> list[str]:
     """Work on the units of all jobs, or on the next ones; return the job of each, in the order of the claims."""
-    order, seen = UnitOrder(jobs), list[str]()
-    while len(seen) != count and (claim := order.claim_accepted(lambda _: True)):
+    queue, seen = FolderQueue(jobs), list[str]()
+    while len(seen) != count and (claim := queue.claim_accepted(lambda _: True)):
         seen.append(claim.job.id)
         finish(jobs, claim)
     return seen

@@ -19,7 +19,7 @@ LOOK_SECONDS = 1.0
 """For how many seconds the list of unfinished jobs is used before the folder is read again."""
 
 
-class UnitOrder(UnitQueue):
+class FolderQueue(UnitQueue):
     """Claims the next unit for a service by what is in the folder. It uses only the model folder."""
 
     def __init__(self, jobs: Jobs) -> None:
