@@ -141,7 +141,7 @@ def test_a_pull_whose_end_was_not_shown_is_ended_by_the_next_service(
     def killed(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(jobs.units._open, "end", killed)
+    monkeypatch.setattr(jobs.units._open_jobs, "end", killed)
     with pytest.raises(KeyboardInterrupt):
         jobs.units.claims.complete(claim, Outcome('{"models": []}'))
     claim.release()

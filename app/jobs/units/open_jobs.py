@@ -99,66 +99,66 @@ class OpenJobs:
         self.writer = secrets.token_hex(8)
         """Names the files of results to which only this process writes, so that it knows where each one ends."""
         self._on_event = on_event
-        self._known = OrderedDict[str, OpenJob]()
+        self._by_id = OrderedDict[str, OpenJob]()
         self._opening = threading.Lock()
 
     def open(self, job: Job) -> OpenJob:
         """Return what is remembered of a job."""
         with self._opening:
-            found = self._known.get(job.id)
+            found = self._by_id.get(job.id)
             if found is None:
                 folder = JobFolder(self.volume.jobs_dir, job.id)
                 log = JobLog(folder.log, job.units or 0, is_shared=self.volume.is_shared)
-                found = self._known[job.id] = OpenJob(job, folder, log)
+                found = self._by_id[job.id] = OpenJob(job, folder, log)
                 self._forget_unused(job.id)
-            self._known.move_to_end(job.id)
+            self._by_id.move_to_end(job.id)
             return found
 
     def _forget_unused(self, newest: str) -> None:
         """Forget the jobs that were not used for the longest time, but none that has a claimed unit."""
-        units = sum(known.job.units or 0 for known in self._known.values())
-        unused = [each for each, known in self._known.items() if each != newest and not known.claimed]
+        units = sum(open_job.job.units or 0 for open_job in self._by_id.values())
+        unused = [each for each, open_job in self._by_id.items() if each != newest and not open_job.claimed]
         for job_id in unused:
-            if len(self._known) <= MOST_OPEN and units <= MOST_OPEN_UNITS:
+            if len(self._by_id) <= MOST_OPEN and units <= MOST_OPEN_UNITS:
                 return
-            units -= self._known.pop(job_id).job.units or 0
+            units -= self._by_id.pop(job_id).job.units or 0
 
     def forget(self, job_id: str) -> None:
         """Forget a job that was removed."""
         with self._opening:
-            self._known.pop(job_id, None)
+            self._by_id.pop(job_id, None)
 
     @contextmanager
-    def locked(self, known: OpenJob) -> Iterator[None]:
+    def locked(self, open_job: OpenJob) -> Iterator[None]:
         """Hold a job's lock, with its log read to the end. The job may have been forgotten meanwhile.
 
         Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if the log cannot be read.
         """
         self.volume.check_writable()  # otherwise a line could go to another folder that is now mounted there
-        with known.using, explaining_refusals():
+        with open_job.using, explaining_refusals():
             try:
-                with self.locks.exclusive(lock_name(known.job.id), seconds=LOCK_SECONDS):
-                    if known.folder.has_irregular_log():
-                        self._begin_new_log(known)
-                    known.refresh(asks_server=self.volume.is_shared)
+                with self.locks.exclusive(lock_name(open_job.job.id), seconds=LOCK_SECONDS):
+                    if open_job.folder.has_irregular_log():
+                        self._begin_new_log(open_job)
+                    open_job.refresh(asks_server=self.volume.is_shared)
                     yield
             except (ModelLocked, ModelInUse) as exc:
-                raise StoreUnavailable(f"the job {known.job.id} is locked by another process") from exc
+                raise StoreUnavailable(f"the job {open_job.job.id} is locked by another process") from exc
 
-    def _begin_new_log(self, known: OpenJob) -> None:
+    def _begin_new_log(self, open_job: OpenJob) -> None:
         """Set the log of an unfinished job aside, which could never end otherwise."""
-        if not JOB.parse(read_regular(known.folder.record, JOB.max_bytes)).is_finished:
-            aside = known.folder.set_log_aside()
+        if not JOB.parse(read_regular(open_job.folder.record, JOB.max_bytes)).is_finished:
+            aside = open_job.folder.set_log_aside()
             self.volume.records.note(aside, JOB.kind, "it was the job's log, and is no regular file")
 
-    def show(self, known: OpenJob, phase: str | None = None, progress: Progress | None = None) -> Job:
+    def show(self, open_job: OpenJob, phase: str | None = None, progress: Progress | None = None) -> Job:
         """Write what the log says to the job's record, and return the job. The caller holds the job's lock.
 
         `phase` and `progress` are those of a job that is one unit, None for those that its record has.
         """
-        log, job = known.log, known.job
+        log, job = open_job.log, open_job.job
         if job.is_one_unit:
-            last = JOB.parse(read_regular(known.folder.record, JOB.max_bytes))
+            last = JOB.parse(read_regular(open_job.folder.record, JOB.max_bytes))
             phase, progress = phase or last.phase, progress or last.progress
         else:
             phase, progress = RUNNING_PHASE if log.has_begun else WAITING_PHASE, log.progress()
@@ -168,39 +168,39 @@ class OpenJobs:
         else:
             job = replace(job, state=log.end, finished_at=log.ended_at)
             if log.end is JobState.SUCCEEDED:
-                job = replace(job, phase=DONE, result=self._result(known))
+                job = replace(job, phase=DONE, result=self._result(open_job))
             elif log.end is JobState.FAILED:
                 job = replace(job, failure=_first_failure(log))
-        known.job = write_record(self.volume.jobs_dir, job, is_lasting=log.end is not None)
-        return known.job
+        open_job.job = write_record(self.volume.jobs_dir, job, is_lasting=log.end is not None)
+        return open_job.job
 
-    def end(self, known: OpenJob, state: JobState | None = None) -> Job:
+    def end(self, open_job: OpenJob, state: JobState | None = None) -> Job:
         """End a job: with `state`, or as its results say. The caller holds the job's lock."""
-        log = known.log
+        log = open_job.log
         if log.end is None:
             has_success = len(log.failures) < len(log.done)
             state = state or (JobState.SUCCEEDED if has_success else JobState.FAILED)
             end = entry(EntryKind.END, state=state)
             log.append(end, is_lasting=True)
             if log.ended_at == end.at:  # no other service has ended the job before
-                self._report_end(known)
-        job = self.show(known)
-        known.folder.remove_inputs()
+                self._report_end(open_job)
+        job = self.show(open_job)
+        open_job.folder.remove_inputs()
         return job
 
-    def _result(self, known: OpenJob) -> dict[str, Any]:
+    def _result(self, open_job: OpenJob) -> dict[str, Any]:
         """Return the result of a job that succeeded. Raises RecordDamaged and OSError."""
-        log = known.log
-        if not known.job.is_one_unit:
+        log = open_job.log
+        if not open_job.job.is_one_unit:
             return {"failed_count": len(log.failures)}
         try:
-            result = json.loads(known.folder.read_result(log.results[0], is_shared=self.volume.is_shared))
+            result = json.loads(open_job.folder.read_result(log.results[0], is_shared=self.volume.is_shared))
         except (ValueError, IndexError) as exc:
             raise RecordDamaged("its result cannot be read") from exc
         return result if isinstance(result, dict) else {}
 
-    def _report_end(self, known: OpenJob) -> None:
-        log, job = known.log, known.job
+    def _report_end(self, open_job: OpenJob) -> None:
+        log, job = open_job.log, open_job.job
         if job.is_one_unit:  # the work on the unit reports it
             return
         failure = _first_failure(log) if log.end is JobState.FAILED else None

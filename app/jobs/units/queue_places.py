@@ -58,15 +58,14 @@ class _Snapshot:
 
     lines: dict[int, dict[str, _KeyLine]] = field(default_factory=dict)
     """By the rank of the priority, and the name of the API key."""
-    known: set[str] = field(default_factory=set)
-    """The ids of the jobs."""
+    job_ids: set[str] = field(default_factory=set)
     rate: float = 0.0
     """How many units a second all services do together; 0 if that is unknown."""
 
     def add(self, job: Job, now: datetime) -> None:
         line = self.lines.setdefault(RANKS[job.priority], {}).setdefault(job.created_by.name, _KeyLine())
         line.ids.append(job.id)
-        self.known.add(job.id)
+        self.job_ids.add(job.id)
         line.left.append(_left(job))
         line.has_begun |= job.state is JobState.RUNNING
         rate = job.progress.rate
@@ -115,7 +114,7 @@ class QueuePlaces:
             return {}
         with self._looking:
             is_old = time.monotonic() - self._looked_at >= LOOK_SECONDS
-            if is_old or not self._snapshot.known.issuperset(job.id for job in waiting):  # or one was just created
+            if is_old or not self._snapshot.job_ids.issuperset(job.id for job in waiting):  # or one was just created
                 self._snapshot = self._look()
                 self._looked_at = time.monotonic()
             snapshot = self._snapshot

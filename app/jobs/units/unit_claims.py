@@ -50,27 +50,27 @@ class Claim:
     is_first: bool
     """True if no unit of the job was begun before."""
     folder: JobFolder
-    known: OpenJob
+    open_job: OpenJob
     lock: ExitStack
     damage: str | None = None
     """Why the unit's description cannot be read; None if it can. A damaged unit has no name, text or URL."""
 
     def release(self) -> None:
         """End the claim. If the unit has no result, any service may claim it."""
-        self.known.claimed.discard(self.number)
+        self.open_job.claimed.discard(self.number)
         self.lock.close()
 
 
 class UnitClaims:
     """Claims units of the jobs of one model folder."""
 
-    def __init__(self, jobs: OpenJobs) -> None:
-        self._jobs = jobs
+    def __init__(self, open_jobs: OpenJobs) -> None:
+        self._open_jobs = open_jobs
 
     @property
     def writer(self) -> str:
         """The token in the names of the files to which this process writes results."""
-        return self._jobs.writer
+        return self._open_jobs.writer
 
     def claim(self, job: Job, understands: Callable[[Job, Task], bool] = lambda *_: True) -> Claim | None:
         """Claim the first unit of a job that has no result and that no process works on; None if there is none.
@@ -82,22 +82,22 @@ class UnitClaims:
         end to the job's record, this is done here. Raises StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if
         the job's files cannot be read.
         """
-        known = self._jobs.open(job)
-        with known.using, explaining_refusals(), contextlib.suppress(JobNotFound, JobEnded):
-            self._refresh(known)
-            if known.log.end is not None or known.log.is_complete:
-                self._end(known)
+        open_job = self._open_jobs.open(job)
+        with open_job.using, explaining_refusals(), contextlib.suppress(JobNotFound, JobEnded):
+            self._refresh(open_job)
+            if open_job.log.end is not None or open_job.log.is_complete:
+                self._end(open_job)
                 return None
             if (job.units or 0) > MAX_UNITS:
                 raise RecordDamaged(f"it has more than {MAX_UNITS:,} units")
-            while (lock := ExitStack()) and (number := self._lock_one(known, lock)) is not None:
+            while (lock := ExitStack()) and (number := self._lock_one(open_job, lock)) is not None:
                 try:
-                    claim = self._begin(known, number, lock, understands)
+                    claim = self._begin(open_job, number, lock, understands)
                 except BaseException:
-                    known.claimed.discard(number)
+                    open_job.claimed.discard(number)
                     lock.close()
                     raise
-                if claim or known.log.end is not None:
+                if claim or open_job.log.end is not None:
                     return claim
         return None
 
@@ -107,22 +107,22 @@ class UnitClaims:
         Raises ModelLocked or ModelInUse if a process works on it, JobEnded if the job has ended, and JobNotFound if it
         was removed or the folder is away; otherwise as `claim`.
         """
-        known = self._jobs.open(job)
-        with known.using, explaining_refusals(), ExitStack() as lock:
-            self._refresh(known)
-            if known.log.end is not None or known.log.is_complete:
-                self._end(known)
+        open_job = self._open_jobs.open(job)
+        with open_job.using, explaining_refusals(), ExitStack() as lock:
+            self._refresh(open_job)
+            if open_job.log.end is not None or open_job.log.is_complete:
+                self._end(open_job)
                 raise JobEnded
-            if number in known.log.done or number >= min(job.units or 0, MAX_UNITS):
+            if number in open_job.log.done or number >= min(job.units or 0, MAX_UNITS):
                 return None
-            if number in known.claimed:
+            if number in open_job.claimed:
                 raise ModelLocked(lock_name(job.id, number))
-            lock.enter_context(self._jobs.locks.exclusive(lock_name(job.id, number), seconds=0))
-            known.claimed.add(number)
+            lock.enter_context(self._open_jobs.locks.exclusive(lock_name(job.id, number), seconds=0))
+            open_job.claimed.add(number)
             try:
-                return self._begin(known, number, lock, understands)
+                return self._begin(open_job, number, lock, understands)
             except BaseException:
-                known.claimed.discard(number)
+                open_job.claimed.discard(number)
                 raise
 
     def open_units(self, job: Job) -> list[int]:
@@ -130,32 +130,32 @@ class UnitClaims:
 
         Raises StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if the job's files cannot be read.
         """
-        known = self._jobs.open(job)
-        with known.using, explaining_refusals(), contextlib.suppress(JobNotFound):
-            self._refresh(known)
-            if known.log.end is None and not known.log.is_complete:
-                return list(known.log.missing)
-            self._end(known)
+        open_job = self._open_jobs.open(job)
+        with open_job.using, explaining_refusals(), contextlib.suppress(JobNotFound):
+            self._refresh(open_job)
+            if open_job.log.end is None and not open_job.log.is_complete:
+                return list(open_job.log.missing)
+            self._end(open_job)
         return []
 
     def is_locked(self, job_id: str, number: int) -> bool:
         """Return True if a living process works on a unit. Raises StoreError and OSError."""
-        return self._jobs.locks.is_locked(lock_name(job_id, number))
+        return self._open_jobs.locks.is_locked(lock_name(job_id, number))
 
     def is_done(self, claim: Claim) -> bool:
         """Return True if a claimed unit has its result, or its job has ended, as far as this process has read."""
-        with claim.known.using:
-            return claim.known.log.end is not None or claim.number in claim.known.log.done
+        with claim.open_job.using:
+            return claim.open_job.log.end is not None or claim.number in claim.open_job.log.done
 
     def is_ended(self, claim: Claim) -> bool:
         """Return True if the job has ended, whichever service has ended it, such as by a cancellation."""
-        with claim.known.using, contextlib.suppress(StoreError, OSError, RecordDamaged):
+        with claim.open_job.using, contextlib.suppress(StoreError, OSError, RecordDamaged):
             try:
-                claim.known.refresh()
+                claim.open_job.refresh()
             except JobNotFound:
-                self._jobs.volume.check()  # while the folder is away, no job is there
+                self._open_jobs.volume.check()  # while the folder is away, no job is there
                 return True
-            return claim.known.log.end is not None
+            return claim.open_job.log.end is not None
         return False  # the end of the work shows what is wrong with the folder
 
     def report(self, claim: Claim, phase: str, progress: Progress) -> None:
@@ -163,12 +163,12 @@ class UnitClaims:
 
         If they cannot be written, nothing is done: the next report may succeed.
         """
-        known, job = claim.known, claim.known.job
+        open_job, job = claim.open_job, claim.open_job.job
         if job.state is JobState.RUNNING and (job.phase, job.progress) == (phase, progress):
             return
-        with contextlib.suppress(StoreError, OSError, RecordDamaged), self._jobs.locked(known):
-            if known.log.end is None:
-                self._jobs.show(known, phase, progress)
+        with contextlib.suppress(StoreError, OSError, RecordDamaged), self._open_jobs.locked(open_job):
+            if open_job.log.end is None:
+                self._open_jobs.show(open_job, phase, progress)
 
     @contextlib.contextmanager
     def unended(self, claim: Claim) -> Iterator[None]:
@@ -177,8 +177,8 @@ class UnitClaims:
         Raises JobNotFound if the job was removed, JobEnded if it has ended, and StoreUnavailable, StoreReadOnly,
         StoreFull, RecordDamaged.
         """
-        with self._jobs.locked(claim.known):
-            if claim.known.log.end is not None:
+        with self._open_jobs.locked(claim.open_job):
+            if claim.open_job.log.end is not None:
                 raise JobEnded
             yield
 
@@ -188,116 +188,118 @@ class UnitClaims:
         A second result of a unit, and a result after the end of the job, are dropped. Raises JobNotFound,
         StoreUnavailable, StoreReadOnly, StoreFull, RecordDamaged.
         """
-        known, log = claim.known, claim.known.log
-        with self._jobs.locked(known):
+        open_job, log = claim.open_job, claim.open_job.log
+        with self._open_jobs.locked(open_job):
             if log.end is not None or claim.number in log.done:
-                return replace(known.job, state=log.end or JobState.RUNNING)
+                return replace(open_job.job, state=log.end or JobState.RUNNING)
             line = f"{outcome.result}\n".encode()
             offset = append(claim.folder.results_of(self.writer), line, is_lasting=True)
             place = {"unit": claim.number, "offset": offset, "length": len(line), "writer": self.writer}
             log.append(entry(EntryKind.RESULT, failure=outcome.failure, **place), is_lasting=True)
             claim.folder.remove_inputs(claim.number)
-            return self._jobs.end(known) if log.is_complete else self._jobs.show(known)
+            return self._open_jobs.end(open_job) if log.is_complete else self._open_jobs.show(open_job)
 
     def give_back(self, claim: Claim) -> None:
         """Note that this service ends its work on a unit without a result, so that the attempt does not count.
 
         Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull, RecordDamaged.
         """
-        known = claim.known
-        with self._jobs.locked(known):
-            if known.log.end is None and claim.number not in known.log.done:
-                known.log.append(entry(EntryKind.GIVEN_BACK, unit=claim.number), is_lasting=False)
+        open_job = claim.open_job
+        with self._open_jobs.locked(open_job):
+            if open_job.log.end is None and claim.number not in open_job.log.done:
+                open_job.log.append(entry(EntryKind.GIVEN_BACK, unit=claim.number), is_lasting=False)
 
-    def _refresh(self, known: OpenJob) -> None:
+    def _refresh(self, open_job: OpenJob) -> None:
         try:
-            known.refresh()
+            open_job.refresh()
         except RecordDamaged:
-            with self._jobs.locked(known):  # which sets a log aside that is no regular file
+            with self._open_jobs.locked(open_job):  # which sets a log aside that is no regular file
                 pass
 
-    def _end(self, known: OpenJob) -> None:
+    def _end(self, open_job: OpenJob) -> None:
         """End a job whose units all have results, and write the end to its record unless that was done."""
-        with self._jobs.locked(known):
-            record = JOB.parse(read_regular(known.folder.record, JOB.max_bytes))
+        with self._open_jobs.locked(open_job):
+            record = JOB.parse(read_regular(open_job.folder.record, JOB.max_bytes))
             if not record.is_finished:
-                self._jobs.end(known)
+                self._open_jobs.end(open_job)
 
-    def _lock_one(self, known: OpenJob, lock: ExitStack) -> int | None:
+    def _lock_one(self, open_job: OpenJob, lock: ExitStack) -> int | None:
         """Lock the first unit that has no result and is not locked, and return its number; None if there is none."""
-        units, done = known.job.units or 0, known.log.done
-        while known.first_open in done:
-            known.first_open += 1
-        for number in range(known.first_open, units):
-            if number in done or number in known.claimed:
+        units, done = open_job.job.units or 0, open_job.log.done
+        while open_job.first_open in done:
+            open_job.first_open += 1
+        for number in range(open_job.first_open, units):
+            if number in done or number in open_job.claimed:
                 continue
             with contextlib.suppress(ModelLocked, ModelInUse):
-                lock.enter_context(self._jobs.locks.exclusive(lock_name(known.job.id, number), seconds=0))
-                known.claimed.add(number)
+                lock.enter_context(self._open_jobs.locks.exclusive(lock_name(open_job.job.id, number), seconds=0))
+                open_job.claimed.add(number)
                 return number
         return None
 
     def _begin(
-        self, known: OpenJob, number: int, lock: ExitStack, understands: Callable[[Job, Task], bool]
+        self, open_job: OpenJob, number: int, lock: ExitStack, understands: Callable[[Job, Task], bool]
     ) -> Claim | None:
         """Note in the log that this service begins a unit. None if another service has done the unit meanwhile."""
-        with self._jobs.locked(known):
-            _check_unfinished(known)
-            log, is_first = known.log, not known.log.has_begun
+        with self._open_jobs.locked(open_job):
+            _check_unfinished(open_job)
+            log, is_first = open_job.log, not open_job.log.has_begun
             if log.end is not None or number in log.done:
-                known.claimed.discard(number)
+                open_job.claimed.discard(number)
                 lock.close()
                 return None
-            unit, task, damage = self._described(known, number)
-            _check_results(known, self.writer)
-            if task and not understands(known.job, task):
-                raise RecordNotReadable("a newer version of the service created it", known.folder.task)
+            unit, task, damage = self._described(open_job, number)
+            _check_results(open_job, self.writer)
+            if task and not understands(open_job.job, task):
+                raise RecordNotReadable("a newer version of the service created it", open_job.folder.task)
             log.append(entry(EntryKind.BEGUN, unit=number), is_lasting=False)
-            if is_first and not known.job.is_one_unit:  # the work on such a unit reports its progress at once
-                self._jobs.show(known)
+            if is_first and not open_job.job.is_one_unit:  # the work on such a unit reports its progress at once
+                self._open_jobs.show(open_job)
             return Claim(
-                known.job,
+                open_job.job,
                 number,
                 unit,
-                task or Task(known.job.request),
+                task or Task(open_job.job.request),
                 log.attempts[number],
                 is_first,
-                known.folder,
-                known,
+                open_job.folder,
+                open_job,
                 lock.pop_all(),
                 damage,
             )
 
-    def _described(self, known: OpenJob, number: int) -> tuple[Unit, Task | None, str | None]:
+    def _described(self, open_job: OpenJob, number: int) -> tuple[Unit, Task | None, str | None]:
         """Return what `described` returns, and report damaged files. The caller holds the job's lock.
 
         Raises JobNotFound if the job was removed meanwhile, RecordDamaged if another attempt may succeed, and OSError.
         """
-        unit, task, damages = described(known, number)
+        unit, task, damages = described(open_job, number)
         lasting = [each for each in damages if each.path]
         if lasting:
-            _check_unfinished(known)  # a removal removes the record first
-            if not known.believes_damage(is_shared=self._jobs.volume.is_shared):
+            _check_unfinished(open_job)  # a removal removes the record first
+            if not open_job.believes_damage(is_shared=self._open_jobs.volume.is_shared):
                 raise lasting[0]
         for each in lasting:
-            self._jobs.volume.records.note(each.path or known.folder.record, JOB.kind, str(each), may_be_missing=True)
+            self._open_jobs.volume.records.note(
+                each.path or open_job.folder.record, JOB.kind, str(each), may_be_missing=True
+            )
         return unit, task, str(damages[0]) if damages else None
 
 
-def _check_unfinished(known: OpenJob) -> None:
+def _check_unfinished(open_job: OpenJob) -> None:
     """Raise JobEnded if the record shows the end of the job, which its log has lost. Raises RecordDamaged, OSError.
 
     Otherwise a service that has listed the job before its end would begin its units again.
     """
     try:
-        record = JOB.parse(read_regular(known.folder.record, JOB.max_bytes))
+        record = JOB.parse(read_regular(open_job.folder.record, JOB.max_bytes))
     except FileNotFoundError:
-        raise JobNotFound(known.job.id) from None
+        raise JobNotFound(open_job.job.id) from None
     if record.is_finished:
         raise JobEnded
 
 
-def _check_results(known: OpenJob, writer: str) -> None:
+def _check_results(open_job: OpenJob, writer: str) -> None:
     """Raise RecordDamaged if no result could be appended, so that no unit is worked on in vain."""
     with contextlib.suppress(FileNotFoundError):
-        os.close(open_regular(known.folder.results_of(writer), os.O_RDWR))
+        os.close(open_regular(open_job.folder.results_of(writer), os.O_RDWR))

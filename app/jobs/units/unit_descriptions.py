@@ -10,20 +10,20 @@ from app.store.records.forms import RecordDamaged, RecordNotReadable
 from app.store.records.reader import open_regular, read_regular
 
 
-def described(known: OpenJob, number: int) -> tuple[Unit, Task | None, list[RecordDamaged]]:
+def described(open_job: OpenJob, number: int) -> tuple[Unit, Task | None, list[RecordDamaged]]:
     """Return a unit and its task, and the damage because of which the unit is empty or the task is None.
 
     Damage of the unit's line alone has no path. Raises RecordNotReadable and OSError.
     """
     unit, task, damages = Unit(), None, list[RecordDamaged]()
     try:
-        task = task_of(known)
+        task = task_of(open_job)
     except RecordNotReadable:
         raise
     except RecordDamaged as exc:
         damages.append(exc)
     try:
-        unit, problem = unit_of(line_of(known, number))
+        unit, problem = unit_of(line_of(open_job, number))
     except RecordNotReadable:
         raise
     except RecordDamaged as exc:
@@ -34,12 +34,12 @@ def described(known: OpenJob, number: int) -> tuple[Unit, Task | None, list[Reco
     return unit, task, damages
 
 
-def task_of(known: OpenJob) -> Task:
+def task_of(open_job: OpenJob) -> Task:
     """Return what to do with each unit. Raises RecordDamaged and OSError.
 
     Raises RecordNotReadable if the file is JSON of another form, because a newer version may have written it.
     """
-    path = known.folder.task
+    path = open_job.folder.task
     try:
         data = read_regular(path, TASK.max_bytes)
     except FileNotFoundError:
@@ -59,25 +59,25 @@ def unit_of(line: bytes) -> tuple[Unit, str | None]:
         return Unit(), str(exc)
 
 
-def line_of(known: OpenJob, number: int) -> bytes:
+def line_of(open_job: OpenJob, number: int) -> bytes:
     """Return the line that describes a unit. Raises RecordDamaged and OSError."""
-    path = known.folder.units
+    path = open_job.folder.units
     try:
         descriptor = open_regular(path)
     except FileNotFoundError:
         raise RecordDamaged("the list of the job's units is missing", path) from None
     with os.fdopen(descriptor, "rb") as file:
-        if known.offsets is None:
+        if open_job.offsets is None:
             if os.fstat(descriptor).st_size > MAX_UNITS_BYTES:
                 raise RecordDamaged(f"the list of the job's units has more than {MAX_UNITS_BYTES:,} bytes", path)
             offsets, offset = list[int](), 0
-            while len(offsets) < (known.job.units or 0) and (line := file.readline(MAX_UNIT_BYTES)):
+            while len(offsets) < (open_job.job.units or 0) and (line := file.readline(MAX_UNIT_BYTES)):
                 offsets.append(offset)
                 offset += len(line)
-            known.offsets = offsets
-        if number >= len(known.offsets):
+            open_job.offsets = offsets
+        if number >= len(open_job.offsets):
             raise RecordDamaged(f"the list of the job's units has no unit {number}", path)
-        file.seek(known.offsets[number])
+        file.seek(open_job.offsets[number])
         return file.readline(MAX_UNIT_BYTES)
 
 

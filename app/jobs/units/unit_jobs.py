@@ -35,11 +35,11 @@ class UnitJobs:
 
     def __init__(self, store: Store, get: Callable[[str], Job], on_event: OnEvent = lambda *_: None) -> None:
         """`get` returns a job by its id, or raises JobNotFound."""
-        self._open = OpenJobs(store, on_event)
+        self._open_jobs = OpenJobs(store, on_event)
         self._volume = store.volume
         self._get = get
         self.keys = IdempotencyKeys(store)
-        self.claims = UnitClaims(self._open)
+        self.claims = UnitClaims(self._open_jobs)
 
     @contextmanager
     def new(self) -> Iterator[NewUnits]:
@@ -53,7 +53,7 @@ class UnitJobs:
             with explaining_refusals():
                 new = NewUnits.begin(self._volume.jobs_dir)
                 # A sweep removes no folder whose lock is held.
-                lock.enter_context(self._open.locks.exclusive(lock_name(new.job_id), seconds=LOCK_SECONDS))
+                lock.enter_context(self._open_jobs.locks.exclusive(lock_name(new.job_id), seconds=LOCK_SECONDS))
             try:
                 yield new
             finally:
@@ -110,7 +110,7 @@ class UnitJobs:
         with explaining_refusals():
             new.folder.record.unlink(missing_ok=True)
         new.is_created = False
-        self._open.forget(new.job_id)
+        self._open_jobs.forget(new.job_id)
 
     def cancel(self, job: Job, is_done: Callable[[], bool] = lambda: False) -> Job:
         """Cancel a job, and return it as it has ended. Services that work on its units notice the end soon.
@@ -118,12 +118,12 @@ class UnitJobs:
         If `is_done` returns True, the work on the job was done before: then the job is returned as it is. Raises
         JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        known = self._open.open(job)
-        with explaining_damage(job), self._open.locked(known):
-            if known.log.end is None and not known.log.is_complete and is_done():
+        open_job = self._open_jobs.open(job)
+        with explaining_damage(job), self._open_jobs.locked(open_job):
+            if open_job.log.end is None and not open_job.log.is_complete and is_done():
                 return job
             # If every unit has its result, a service was killed before it could end the job.
-            return self._open.end(known, None if known.log.is_complete else JobState.CANCELLED)
+            return self._open_jobs.end(open_job, None if open_job.log.is_complete else JobState.CANCELLED)
 
     def results(self, job: Job, *, after: int, limit: int) -> list[ResultPlace]:
         """Return the places of up to `limit` results, from the result `after` on, in the order of their completion.
@@ -131,10 +131,10 @@ class UnitJobs:
         The results of a finished job that the log has lost come last, in the order of their units. Raises JobNotFound,
         StoreUnavailable.
         """
-        with self._refreshed(job) as known:
-            placed = known.log.results
+        with self._refreshed(job) as open_job:
+            placed = open_job.log.results
             found = placed[after : after + limit]
-            if len(found) < limit and (lost := unplaced_units(known, job)):
+            if len(found) < limit and (lost := unplaced_units(open_job, job)):
                 begin = max(0, after - len(placed))
                 found += map(ResultPlace.unknown, lost[begin : begin + limit - len(found)])
             return found
@@ -144,9 +144,9 @@ class UnitJobs:
 
         Raises JobNotFound, StoreUnavailable.
         """
-        with self._refreshed(job) as known:
-            lost = lost_units(known, job, is_shared=self._volume.is_shared)
-            return UnitCounts(len(known.log.failures.keys() | lost), len(lost))
+        with self._refreshed(job) as open_job:
+            lost = lost_units(open_job, job, is_shared=self._volume.is_shared)
+            return UnitCounts(len(open_job.log.failures.keys() | lost), len(lost))
 
     def read_result(self, job: Job, place: ResultPlace) -> bytes:
         """Return a result as JSON. Raises RecordDamaged if it cannot be read, and OSError."""
@@ -154,38 +154,38 @@ class UnitJobs:
 
     def note_read(self, job: Job, unit: int, *, is_readable: bool) -> None:
         """Remember whether the result of a unit could be read, for `counts`."""
-        known = self._open.open(job)
-        with known.using:
-            (known.unreadable.discard if is_readable else known.unreadable.add)(unit)
+        open_job = self._open_jobs.open(job)
+        with open_job.using:
+            (open_job.unreadable.discard if is_readable else open_job.unreadable.add)(unit)
 
     def origin(self, job: Job, unit: int) -> tuple[str | None, str]:
         """Return a unit's name and the path of the request that created its job; None and empty if unreadable.
 
         Raises StoreUnavailable.
         """
-        known = self._open.open(job)
+        open_job = self._open_jobs.open(job)
         name, path = None, ""
-        with known.using, explaining_refusals():
+        with open_job.using, explaining_refusals():
             with suppress(RecordDamaged):
-                name = unit_of(line_of(known, unit))[0].name
+                name = unit_of(line_of(open_job, unit))[0].name
             with suppress(RecordDamaged):
-                path = task_of(known).path
+                path = task_of(open_job).path
         return name, path
 
     @contextmanager
     def _refreshed(self, job: Job) -> Iterator[OpenJob]:
-        """Hold what is known of a job, with its log read. Raises JobNotFound, StoreUnavailable."""
-        known = self._open.open(job)
-        with known.using, explaining_refusals(), explaining_damage(job):
+        """Hold a job open, with its log read. Raises JobNotFound, StoreUnavailable."""
+        open_job = self._open_jobs.open(job)
+        with open_job.using, explaining_refusals(), explaining_damage(job):
             if job.is_finished and self._volume.is_shared:
-                known.refresh_to_end()
+                open_job.refresh_to_end()
             else:
-                known.refresh()
-            yield known
+                open_job.refresh()
+            yield open_job
 
     def remove(self, job_id: str) -> None:
         """Remove a job and its files. The record goes first, so that the job is gone at once. Raises OSError."""
         folder = JobFolder(self._volume.jobs_dir, job_id)
         folder.record.unlink(missing_ok=True)
         shutil.rmtree(folder.path)
-        self._open.forget(job_id)
+        self._open_jobs.forget(job_id)

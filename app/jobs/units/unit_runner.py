@@ -212,7 +212,7 @@ class UnitRunner:
             if outcome is None and not run.is_cancelled:
                 await self._give_back(claim)
                 return None
-            ended = await self._append(claim, outcome) if outcome else Ended(claim.known.log.end)
+            ended = await self._append(claim, outcome) if outcome else Ended(claim.open_job.log.end)
         except asyncio.CancelledError:  # also while a result waits for the folder: then it is lost
             await self._give_back(claim)
             raise

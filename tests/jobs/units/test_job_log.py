@@ -191,15 +191,15 @@ def test_the_log_of_an_ended_job_is_read_until_its_end(tmp_path: Path) -> None:
     jobs = build_jobs(store)
     job = create(jobs, "a")
     folder = folder_of(store, job)
-    known = OpenJob(job, folder, JobLog(folder.log, 1, is_shared=True))
+    open_job = OpenJob(job, folder, JobLog(folder.log, 1, is_shared=True))
     late = threading.Timer(0.2, lambda: finish_one(jobs, job))
     late.start()
     try:
-        known.refresh_to_end()
+        open_job.refresh_to_end()
     finally:
         late.join()
 
-    assert (known.log.end, len(known.log.results)) == (JobState.SUCCEEDED, 1)
+    assert (open_job.log.end, len(open_job.log.results)) == (JobState.SUCCEEDED, 1)
 
 
 @pytest.mark.parametrize("times", [1, 99])

@@ -255,7 +255,7 @@ async def test_a_pause_does_not_end_the_next_claim_of_its_unit(
         runner.drain(3600)  # ends the pause
         await eventually_async(lambda: runner.running == 1)
 
-        assert claims[1].known.claimed == {0}
+        assert claims[1].open_job.claimed == {0}
         if isinstance(service.queue, DatabaseQueue):
             assert len(service.queue._rows) == 1
         goes_on.set()
@@ -435,7 +435,7 @@ async def test_a_job_whose_lock_is_held_delays_no_other_job(
         held = await service.add(create(jobs, "held"))
         await service.add(create(jobs, "free"))
 
-        with jobs.units._open.locked(jobs.units._open.open(held)):
+        with jobs.units._open_jobs.locked(jobs.units._open_jobs.open(held)):
             assert await service.finish_next() is not None
             assert await service.take() is None
         monkeypatch.setattr("app.jobs.units.open_jobs.LOCK_SECONDS", 30.0)

@@ -156,7 +156,7 @@ def test_a_job_with_all_results_and_no_end_is_ended_by_the_next_claim(
     """A kill between the last result and the end: the next claim of any service ends the job."""
     job = create(jobs, "a")
     claim = claimed(jobs, job.id)
-    monkeypatch.setattr(jobs.units._open, "end", killed)
+    monkeypatch.setattr(jobs.units._open_jobs, "end", killed)
     with pytest.raises(Killed):
         jobs.units.claims.complete(claim, outcome_of(claim))
     claim.release()
@@ -173,7 +173,7 @@ def test_an_end_that_is_missing_in_the_record_is_written_by_the_next_claim(
 ) -> None:
     """A kill between the end in the log and the record: the next claim of any service writes the record, once."""
     job = create_of(jobs, [Unit()], files=[b"image"])
-    monkeypatch.setattr(jobs.units._open, "show", killed)
+    monkeypatch.setattr(jobs.units._open_jobs, "show", killed)
     with pytest.raises(Killed):
         jobs.cancel(job.id)
     assert (jobs.get(job.id).state, log_lines(store, job)) == (JobState.QUEUED, ["end"])
@@ -355,7 +355,7 @@ def test_the_memory_of_finished_units_is_bounded(jobs: Jobs, monkeypatch: pytest
         while found := jobs.units.claims.claim(job):
             finish(jobs, found)
 
-    remembered = jobs.units._open._known  # memory has no other sign that is quick to measure
+    remembered = jobs.units._open_jobs._by_id  # memory has no other sign that is quick to measure
     assert list(remembered) == [held.id, others[-1].id]
     assert [numbers_of(jobs, job) for job in others] == [[0, 1]] * 4
     finish(jobs, claim)
