@@ -49,7 +49,7 @@ from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.units.folder_queue import FolderQueue
-from app.jobs.units.kinds import UnitKind
+from app.jobs.units.kinds import ItemJobKind
 from app.jobs.units.lanes import Lanes
 from app.jobs.units.processor_preference import ProcessorPreference
 from app.jobs.units.queue_places import QueuePlaces
@@ -62,7 +62,7 @@ from app.pulls.offer_list import OfferList
 from app.pulls.pull_jobs import PULL
 from app.service_description import ServiceDescription
 from app.settings import Settings, SettingsError
-from app.store import LOCK_SECONDS, Store
+from app.store import STORE_LOCK_SECONDS, Store
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.volume.living_services import LivingServices
 from app.store.volume.monitor import VolumeMonitor
@@ -128,7 +128,11 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         unit_runner=build_unit_runner(
             queue,
             jobs,
-            {UnitKind.IMAGES: ImageUnits(recognition), UnitKind.TEXTS: TextUnits(text_service), PULL: pulls.units},
+            {
+                ItemJobKind.IMAGES: ImageUnits(recognition),
+                ItemJobKind.TEXTS: TextUnits(text_service),
+                PULL: pulls.units,
+            },
             Lanes(pulls=settings.pulls_at_once),
             job_watcher,
             volume_monitor.services,
@@ -269,7 +273,7 @@ def build_model_session(settings: Settings, store: Store, supervisor: Supervisor
     """
 
     def hold(name: str, use: str, pid: int) -> Callable[[], None]:
-        return store.locks.lease(name, kind="engine", holder=use, pid=pid, seconds=LOCK_SECONDS).release
+        return store.locks.lease(name, kind="engine", holder=use, pid=pid, seconds=STORE_LOCK_SECONDS).release
 
     return ModelSession(
         supervisor,

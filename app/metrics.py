@@ -21,7 +21,7 @@ from app.engine.process.exits import ExitCause
 from app.engine.states import EngineState
 from app.events import EventName
 from app.jobs.records import UNFINISHED, JobState
-from app.jobs.units.kinds import UnitKind
+from app.jobs.units.kinds import ItemJobKind
 from app.store import Action
 
 Fields = dict[str, Any]
@@ -212,7 +212,7 @@ def _count_changes(registry: CollectorRegistry) -> Handlers:
 def _count_jobs(registry: CollectorRegistry) -> Handlers:
     jobs = _counter(registry, "ocr_jobs", "Finished jobs on texts and images.", "kind", "outcome")
     items = _counter(registry, "ocr_job_items", "The texts and images of finished jobs that were processed.", "kind")
-    for kind in UnitKind:
+    for kind in ItemJobKind:
         items.labels(kind)
         for outcome in JOB_OUTCOMES:
             jobs.labels(kind, outcome)
@@ -363,7 +363,7 @@ def _store(now: Observation) -> Iterator[Metric]:
     yield _gauge(
         "ocr_journal_waiting", "Entries that wait until the journal can be written.", value=now.journal_waiting
     )
-    kinds = [kind.value for kind in UnitKind]
+    kinds = [kind.value for kind in ItemJobKind]
     waiting = dict.fromkeys(kinds, 0) | now.units_waiting
     yield _gauge("ocr_units_waiting", "Files and texts of jobs without a result.", "kind", waiting)
     oldest = dict.fromkeys(kinds, 0.0) | now.units_oldest_seconds

@@ -34,7 +34,7 @@ from app.store.records.forms import RecordDamaged
 from app.store.records.reader import read_regular
 from app.store.volume.renames import rename_path
 
-LOCK_SECONDS = 0.2
+FORMER_LOCK_SECONDS = 0.2
 """How long to wait for a job's lock, in seconds. A process of a former version holds it until the job ends."""
 LEFT_AFTER = timedelta(seconds=10)
 """The age from which an unlocked record of a pull counts as left by a service of a former version. That service takes
@@ -62,7 +62,7 @@ class FormerJobs:
         with (
             explaining_refusals(),
             contextlib.suppress(ModelLocked, ModelInUse, LookupStale),
-            self._locks.exclusive(lock_name(job_id), seconds=LOCK_SECONDS),
+            self._locks.exclusive(lock_name(job_id), seconds=FORMER_LOCK_SECONDS),
         ):
             job = self._read(job_id)
             if job is None or job.is_finished:

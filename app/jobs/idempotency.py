@@ -21,7 +21,7 @@ from app.store.records.reader import read_regular
 from app.store.volume.renames import rename_path
 
 KEY_SUFFIX = ".key"
-LOCK_SECONDS = 30.0
+KEY_LOCK_SECONDS = 30.0
 """How long a request waits for another one with the same key, in seconds."""
 
 
@@ -67,7 +67,7 @@ class IdempotencyKeys:
         name = hashlib.sha256(f"{len(actor.name)}:{actor.name}{f'{what} ' if what else ''}{key}".encode()).hexdigest()
         self._store.volume.check_writable()
         try:
-            with explaining_refusals(), self._store.locks.exclusive(f"/keys/{name}", seconds=LOCK_SECONDS):
+            with explaining_refusals(), self._store.locks.exclusive(f"/keys/{name}", seconds=KEY_LOCK_SECONDS):
                 yield HeldKey(self._store, self._store.volume.jobs_dir / f"{name}{KEY_SUFFIX}")
         except (ModelLocked, ModelInUse) as exc:
             raise StoreUnavailable("another request with this Idempotency-Key is still running") from exc

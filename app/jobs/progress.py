@@ -15,7 +15,8 @@ WINDOW_SECONDS = 10.0
 TENTHS_FROM = 100.0
 """Numbers from this value on are rounded to tenths, smaller numbers to three digits."""
 
-Unit = Literal["bytes", "items"]
+ProgressUnit = Literal["bytes", "items"]
+"""What a progress counts: `bytes` of a pull, `items` (files or texts) of another job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Progress:
     """How many bytes, files or texts are done; `unit` says which."""
     total: Size | None = None
     """How many bytes, files or texts there are; None while the total is unknown."""
-    unit: Unit = "bytes"
+    unit: ProgressUnit = "bytes"
     """What is counted: `bytes` of a pull, `items` of a job on files or texts."""
     rate: Finite | None = None
     """Bytes a second over the last WINDOW_SECONDS, or items a second over the last results in the job's log; None
@@ -41,7 +42,7 @@ class Meter:
     The rate of bytes falls while no byte arrives. The rate of items, which finish rarely, changes only with an item.
     """
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: ProgressUnit) -> None:
         self._unit = unit
         self._seen: deque[tuple[float, int]] = deque()
         self._last = Progress(unit=unit)

@@ -99,25 +99,26 @@ class Job:
     @property
     def is_downloaded(self) -> bool:
         """True if a service downloads the units of the job: it is a pull, or its units are URLs."""
-        return self.is_one_unit or self.request.get("by_url") is True
+        return self.counts_bytes or self.request.get("by_url") is True
 
     @property
-    def is_one_unit(self) -> bool:
-        """True if the job is one unit that counts bytes, as a pull: then its phase, progress and result are the unit's.
+    def counts_bytes(self) -> bool:
+        """True if the progress of the job counts bytes, as that of a pull; otherwise it counts files or texts.
 
-        The record has the phase and the progress that a service has reported last.
+        Such a job is one unit, whose phase, progress and result are the job's. The record has the phase and the
+        progress that a service has reported last.
         """
         return self.units is not None and self.progress.unit == "bytes"
 
     @property
-    def turn(self) -> str:
-        """Return what takes turns with others in the order of units: the caller, and for pulls their source too."""
+    def turn_taker(self) -> str:
+        """The name of what takes turns in the order of units: the caller, and for pulls the source too."""
         return f"{self.created_by.name} {self.source}" if self.source else self.created_by.name
 
     @property
     def units_left(self) -> int:
         """How many units of the unfinished job have no result."""
-        return 1 if self.units is None or self.is_one_unit else self.units - self.progress.done
+        return 1 if self.units is None or self.counts_bytes else self.units - self.progress.done
 
     @property
     def is_finished(self) -> bool:

@@ -23,7 +23,7 @@ from app.store.inventory import Inventory, Model
 from app.store.journal.entries import Action, JournalEntry
 from app.store.journal.journal import Journal
 from app.store.locks.leases import Blocker, Lease
-from app.store.locks.model_locks import LOCK_SECONDS, is_leased
+from app.store.locks.model_locks import STORE_LOCK_SECONDS, is_leased
 from app.store.policy import Policy, Status
 from app.store.protections import ManualProtection, Protection, Protections
 from app.store.store import Store
@@ -37,9 +37,9 @@ from app.store.volume.server_lookups import files_on_server
 from app.store.volume.volume import Volume
 
 __all__ = [
-    "LOCK_SECONDS",
     "SERVICE",
     "SHA256",
+    "STORE_LOCK_SECONDS",
     "Action",
     "Actor",
     "Audits",

@@ -13,7 +13,7 @@ from app.store.integrity.digests import Digests
 from app.store.inventory import Model
 from app.store.journal.entries import Action
 from app.store.journal.journal import Journal
-from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
+from app.store.locks.model_locks import STORE_LOCK_SECONDS, ModelLocks
 from app.store.protections import Protections
 from app.store.trash.folder import UNSYNCED, TrashFolder
 from app.store.trash.purging import freed_by_unlinking
@@ -90,7 +90,7 @@ class Deletions:
             raise ModelChanged(name, model.etag)
         self._volume.check_writable()
         # The lock is taken only so that ModelInUse or ModelLocked is raised now, as `delete` would raise it.
-        with explaining_refusals(), self._locks.exclusive(name, seconds=LOCK_SECONDS):
+        with explaining_refusals(), self._locks.exclusive(name, seconds=STORE_LOCK_SECONDS):
             return Deletion(model, permanent or not self._keeps_deleted, is_exact="*" not in allowed)
 
     def delete(self, deletion: Deletion, actor: Actor = SERVICE) -> Receipt:
@@ -102,7 +102,7 @@ class Deletions:
         """
         name = deletion.model.name
         self._volume.check_writable()
-        with explaining_refusals(), self._locks.exclusive(name, seconds=LOCK_SECONDS):
+        with explaining_refusals(), self._locks.exclusive(name, seconds=STORE_LOCK_SECONDS):
             self._protections.check(name)
             with self._volume.parent_of(name) as (folder, leaf):
                 model = self._volume.find_in(folder, leaf, name)

@@ -20,7 +20,7 @@ from app.store.actor import Actor
 from app.store.aftermath import after_change
 from app.store.journal.entries import Action
 from app.store.journal.journal import Journal
-from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
+from app.store.locks.model_locks import STORE_LOCK_SECONDS, ModelLocks
 from app.store.names import parts_of
 from app.store.policy import Policy
 from app.store.records.forms import ModelName, RecordForm, Time
@@ -290,8 +290,8 @@ class Protections:
             explaining_refusals(),
             # Take a lease and not the exclusive lock, so that a model in use can be protected, but not during its
             # deletion.
-            self._locks.lease(name, kind="protection", holder=actor.name, seconds=LOCK_SECONDS),
-            self._locks.exclusive(PROTECTION_LOCK, seconds=LOCK_SECONDS),
+            self._locks.lease(name, kind="protection", holder=actor.name, seconds=STORE_LOCK_SECONDS),
+            self._locks.exclusive(PROTECTION_LOCK, seconds=STORE_LOCK_SECONDS),
         ):
             # Otherwise this change would set the mark in a folder that lacks the records of the other protections.
             self.write_again_if_removed()

@@ -23,7 +23,7 @@ from app.store.integrity.verification import Verifications
 from app.store.inventory import Inventory, Model
 from app.store.journal.journal import Journal
 from app.store.locks.leases import Lease
-from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
+from app.store.locks.model_locks import STORE_LOCK_SECONDS, ModelLocks
 from app.store.policy import Policy
 from app.store.protections import Protections
 from app.store.trash.folder import TrashFolder
@@ -180,7 +180,7 @@ class Store:
         NotAModel, ModelNotFound, ModelLocked, StoreUnavailable.
         """
         self.volume.find(name)
-        lease = self.locks.lease(name, kind=kind, holder=holder, pid=pid, seconds=LOCK_SECONDS)
+        lease = self.locks.lease(name, kind=kind, holder=holder, pid=pid, seconds=STORE_LOCK_SECONDS)
         try:
             self.volume.find(name)  # the model may have been deleted just before the lease began; now it cannot be
         except BaseException:

@@ -20,7 +20,7 @@ from app.api.uploads.schemas import METADATA_PARAMETER
 from app.engine.contract.processors import DEFAULT_MODEL
 from app.jobs import records
 from app.jobs.records import write_record
-from app.jobs.units.kinds import UnitKind
+from app.jobs.units.kinds import ItemJobKind
 from tests.support.clients.openapi_document import inlined, statuses_of
 from tests.support.files.model_files import NO_TENSORS
 from tests.support.hub import running_hub
@@ -106,8 +106,8 @@ TRASHED = {
 }  # fmt: skip
 """The record of an entry of the trash with the id of the document's examples."""
 OTHER_JOBS = {
-    "/ai/jobs": ("20261121T092012Z-0a1b23a56955", UnitKind.TEXTS, "AiOut"),
-    "/ocr/jobs": ("20261121T092012Z-0a1b23a56956", UnitKind.IMAGES, "RecognitionsOut"),
+    "/ai/jobs": ("20261121T092012Z-0a1b23a56955", ItemJobKind.TEXTS, "AiOut"),
+    "/ocr/jobs": ("20261121T092012Z-0a1b23a56956", ItemJobKind.IMAGES, "RecognitionsOut"),
 }
 """By the path of the list, for jobs other than pulls: a stored job's id, its kind, and the schema of its results."""
 ENGINE = "tests.support.engines:Reads"

@@ -13,7 +13,7 @@ from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.units.folder_queue import FolderQueue
-from app.jobs.units.kinds import UnitKind
+from app.jobs.units.kinds import ItemJobKind
 from app.jobs.units.unit_claims import Claim
 from app.jobs.units.unit_queue import Understands, queue_name
 from app.jobs.units.unit_runner import UnitRunner
@@ -22,7 +22,7 @@ from tests.support.held_jobs import store_on
 from tests.support.unit_works import KIND, TestedWork, finish
 from tests.support.waiting import eventually_async
 
-QUEUES = {queue_name(kind, is_downloaded=False) for kind in (KIND, UnitKind.TEXTS)}
+QUEUES = {queue_name(kind, is_downloaded=False) for kind in (KIND, ItemJobKind.TEXTS)}
 
 
 class Service:

@@ -40,7 +40,7 @@ from app.engine.text_runner import TextTask
 from app.errors import StoreUnavailable
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, Priority
-from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, UnitKind
+from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, ItemJobKind
 from app.jobs.units.records import Unit
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
@@ -87,7 +87,7 @@ async def _create_job(
     parameters = {"processor": processor, "body": body.model_dump(mode="json", exclude={"texts"}, exclude_none=True)}
     async with preferred_job.new_units() as new:
         await to_thread.run_sync(new.add_all, [Unit(text=text) for text in body.texts], limiter=threads.changes)
-        return await preferred_job.create(new, UnitKind.TEXTS, asked, parameters, priority=priority, webhook=webhook)
+        return await preferred_job.create(new, ItemJobKind.TEXTS, asked, parameters, priority=priority, webhook=webhook)
 
 
 def _page_of(job: Job, items: list[TextJobResultOut], common: dict[str, Any]) -> TextJobResultsOut:
@@ -181,7 +181,7 @@ job_router = job_routes(
     JobKind(
         prefix=JOBS,
         noun="text job",
-        kind=UnitKind.TEXTS,
+        kind=ItemJobKind.TEXTS,
         tag="ai",
         phases=UNIT_PHASES,
         result=UNITS_RESULT,

@@ -33,7 +33,7 @@ class DescribeJob:
     async def one(self, job: Job) -> JobOut:
         """Return a job as the API shows it. Results that were lost after its end count as failed."""
         shown = (await self.all([job]))[0]
-        if not job.is_finished or job.units is None or job.is_one_unit:
+        if not job.is_finished or job.units is None or job.counts_bytes:
             return shown
         counts = await to_thread.run_sync(self._counts, job)
         if counts is None or not counts.lost:

@@ -24,7 +24,7 @@ from app.api.jobs.long_poll import MAX_WAIT_SECONDS, finished_or_latest
 from app.api.jobs.schemas import JobOut
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, Priority
-from app.jobs.units.kinds import UnitKind
+from app.jobs.units.kinds import ItemJobKind
 from app.jobs.units.new_units import NewUnits
 from app.jobs.units.records import Task
 from app.jobs.units.unit_runner import UnitRunner
@@ -100,7 +100,7 @@ class PreferredJob:
     async def create(
         self,
         new: NewUnits,
-        kind: UnitKind,
+        kind: ItemJobKind,
         asked: dict[str, Any],
         parameters: dict[str, Any],
         *,

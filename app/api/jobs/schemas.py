@@ -9,7 +9,7 @@ from app import errors
 from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.schema import DamagedRecordOut, InlineEnum, Schema, Timestamp
-from app.jobs.progress import Progress, Unit
+from app.jobs.progress import Progress, ProgressUnit
 from app.jobs.records import Failure, Job, JobState
 from app.jobs.units.queue_places import QueuePlace
 from app.webhooks.records import Delivery, DeliveryState
@@ -26,7 +26,7 @@ class ProgressOut(Schema):
     """Bytes or items that are done."""
     total: NonNegativeInt | None
     """The total; null while unknown."""
-    unit: Unit
+    unit: ProgressUnit
     """The unit of the counts."""
     rate: float | None
     """Bytes a second over the last 10 seconds, or items a second over the last 20; null while unknown."""

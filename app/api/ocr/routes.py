@@ -52,7 +52,7 @@ from app.engine.contract.processors import Processor
 from app.engine.recognition import Recognition
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
-from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, UnitKind
+from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, ItemJobKind
 from app.webhooks.targets import WebhookTargets
 
 router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
@@ -206,11 +206,11 @@ async def _create_job(
         await _require_possible(query, request.headers.getlist("accept"), choice, prefers_job=True)
         webhook = checked_webhook(query.webhook, targets)
         parameters = query.model_dump(mode="json", exclude={"webhook"}, exclude_none=True)
-        create = partial(preferred_job.create, new, UnitKind.IMAGES, priority=query.priority, webhook=webhook)
+        create = partial(preferred_job.create, new, ItemJobKind.IMAGES, priority=query.priority, webhook=webhook)
         if not received.uploads:
             by_url = {"by_url": True} if received.urls else {}
             return await create(parameters | {"files": new.count} | by_url, parameters)
-        fingerprint = fingerprint_of(UnitKind.IMAGES, parameters, received.uploads)
+        fingerprint = fingerprint_of(ItemJobKind.IMAGES, parameters, received.uploads)
         if earlier := await preferred_job.earlier(fingerprint):
             return earlier
         async with taken(request.state.store.incoming, received.uploads, preferred_job.actor, new) as uploads:
@@ -281,7 +281,7 @@ job_router = job_routes(
     JobKind(
         prefix=JOBS,
         noun="recognition job",
-        kind=UnitKind.IMAGES,
+        kind=ItemJobKind.IMAGES,
         tag="recognition",
         phases=UNIT_PHASES,
         result=UNITS_RESULT,

@@ -25,14 +25,14 @@ from app.api.resources.schemas import ResourceListOut
 from app.cli.backends.base import Json, OnBytes, OnRow, PruneChoice, PullEnd, PullWatch
 from app.cli.backends.service_client import RefusedByService, ServiceClient, WrongAnswer, model_path, path_of, query_of
 from app.cli.wording import in_commands
-from app.jobs.units.kinds import UnitKind
+from app.jobs.units.kinds import ItemJobKind
 from app.pulls.pull_jobs import PULL
 from app.pulls.request import PullRequest
 
 CHUNK_BYTES = 1 << 20
 POLL_SECONDS = 0.5
 """How often the job of a pull is asked for its progress."""
-JOBS = {PULL: "/pulls", UnitKind.TEXTS: "/ai/jobs", UnitKind.IMAGES: "/ocr/jobs"}
+JOBS = {PULL: "/pulls", ItemJobKind.TEXTS: "/ai/jobs", ItemJobKind.IMAGES: "/ocr/jobs"}
 """The path of the jobs of each kind."""
 PAGE_JOBS = 1000
 """The most jobs that the API gives on one page."""

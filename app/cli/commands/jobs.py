@@ -10,7 +10,7 @@ from app.cli.console import as_json, print_facts, print_rows
 from app.cli.ids import one_of
 from app.errors import JobNotFound
 from app.jobs.records import JobState
-from app.jobs.units.kinds import UnitKind
+from app.jobs.units.kinds import ItemJobKind
 from app.pulls.pull_jobs import PULL
 
 COLUMNS = ("id", "kind", "state", "phase", "progress", "created_at", "created_by")
@@ -69,4 +69,4 @@ def _progress(progress: dict[str, Any]) -> str:
 
 
 pulls = job_commands("pulls", "pulls", (PULL,))
-jobs = job_commands("jobs", "jobs on texts and images", (UnitKind.TEXTS, UnitKind.IMAGES))
+jobs = job_commands("jobs", "jobs on texts and images", (ItemJobKind.TEXTS, ItemJobKind.IMAGES))

@@ -14,7 +14,7 @@ from app.jobs.database.connection import OPERATION_SECONDS, QueueDatabase, rows_
 from app.jobs.records import RANKS, Job
 from app.jobs.units.unit_queue import queue_of
 
-TASK = "unit"
+TASK_NAME = "unit"
 """The name of the task in procrastinate's rows. No function has this name: `UnitRunner` does the work."""
 UNITS_A_SECOND = 1000
 """How many units a slow database queues in a second, for the time limit."""
@@ -131,7 +131,7 @@ async def _next_tag(connection: AsyncConnection[TupleRow], job: Job) -> int:
     """
     base = RANKS[job.priority] * (MAX_TAG + 1)
     lane = queue_of(job).partition(".")[0]
-    values = {"lowest": -(base + MAX_TAG), "highest": -base, "lane": f"{lane}.%", "key": job.turn}
+    values = {"lowest": -(base + MAX_TAG), "highest": -base, "lane": f"{lane}.%", "key": job.turn_taker}
     ((virtual_time, last),) = await rows_of(connection, TAGS, **values)
     return max(virtual_time or base, base if last is None else last + 1)
 
@@ -140,9 +140,9 @@ def _row(job: Job, unit: int, tag: int) -> Row:
     highest = (RANKS[job.priority] + 1) * (MAX_TAG + 1) - 1
     return Row(
         queue=queue_of(job),
-        task_name=TASK,
+        task_name=TASK_NAME,
         priority=-min(tag, highest),
         lock=None,
         queueing_lock=f"{job.id}/{unit}",
-        task_kwargs={"job": job.id, "unit": unit, "key": job.turn},
+        task_kwargs={"job": job.id, "unit": unit, "key": job.turn_taker},
     )

@@ -30,7 +30,7 @@ class FolderQueue(UnitQueue):
         self._looked_at = -LOOK_SECONDS
         self._turns = 0
         self._last_turns: dict[str, int] = {}
-        """By `Job.turn`, the number of the last turn in this service."""
+        """By `Job.turn_taker`, the number of the last turn in this service."""
         self._claiming = threading.Lock()
 
     @property
@@ -70,7 +70,7 @@ class FolderQueue(UnitQueue):
             if time.monotonic() - self._looked_at >= LOOK_SECONDS:
                 self._looked_at = time.monotonic()
                 self._waiting = self._jobs.unfinished_of_units()
-                keys = {job.turn for job in self._waiting}
+                keys = {job.turn_taker for job in self._waiting}
                 self._last_turns = {key: turn for key, turn in self._last_turns.items() if key in keys}
             candidates, refusal = [job for job in self._waiting if accepts(job)], None
             while candidates:
@@ -86,7 +86,7 @@ class FolderQueue(UnitQueue):
                     self._note_unreadable(job, exc)
                 if claim:
                     self._turns += 1
-                    self._last_turns[job.turn] = self._turns
+                    self._last_turns[job.turn_taker] = self._turns
                     return claim
                 self._waiting.remove(job)
             if refusal:
@@ -102,4 +102,4 @@ class FolderQueue(UnitQueue):
                 self._jobs.note_damaged(job, f"its files cannot be read: {cause.strerror}")
 
     def _rank(self, job: Job) -> tuple[int, int]:
-        return RANKS[job.priority], self._last_turns.get(job.turn, 0)
+        return RANKS[job.priority], self._last_turns.get(job.turn_taker, 0)

@@ -8,8 +8,8 @@ UNITS_RESULT = "`failed_count`, the number of items that failed"
 """What the result of a job of units has, as a phrase for the API's descriptions."""
 
 
-class UnitKind(StrEnum):
-    """The kind of a job of units, as its record and its webhook name it."""
+class ItemJobKind(StrEnum):
+    """The kind of a job on files or texts, as its record and its webhook name it."""
 
     TEXTS = "texts"
     IMAGES = "images"

@@ -17,7 +17,7 @@ def unplaced_units(open_job: OpenJob, job: Job) -> list[int]:
     `job` is what the job's record says, which was written after the log. Of a cancelled job it says only how many units
     were done. If the log has fewer, all other units count as lost, because nothing tells which of them were done.
     """
-    if not job.is_finished or job.is_one_unit:
+    if not job.is_finished or job.counts_bytes:
         return []
     done = job.progress.done if job.state is JobState.CANCELLED else job.units or 0
     return open_job.log.missing if len(open_job.log.done) < done else []

@@ -22,7 +22,7 @@ from app.store.records.forms import RecordDamaged
 from app.store.records.reader import read_regular
 from app.store.volume.server_lookups import FRESH_SECONDS, LOOKUP_PAUSE_SECONDS
 
-LOCK_SECONDS = 10.0
+JOB_LOCK_SECONDS = 10.0
 """How long to wait for a job's lock, in seconds. Each holder holds it for milliseconds, on a slow volume for longer."""
 MOST_OPEN = 1000
 """How many logs are remembered. The log of any other job is read from its beginning."""
@@ -137,7 +137,7 @@ class OpenJobs:
         self.volume.check_writable()  # otherwise a line could go to another folder that is now mounted there
         with open_job.using, explaining_refusals():
             try:
-                with self.locks.exclusive(lock_name(open_job.job.id), seconds=LOCK_SECONDS):
+                with self.locks.exclusive(lock_name(open_job.job.id), seconds=JOB_LOCK_SECONDS):
                     if open_job.folder.has_irregular_log():
                         self._begin_new_log(open_job)
                     open_job.refresh(asks_server=self.volume.is_shared)
@@ -154,10 +154,10 @@ class OpenJobs:
     def show(self, open_job: OpenJob, phase: str | None = None, progress: Progress | None = None) -> Job:
         """Write what the log says to the job's record, and return the job. The caller holds the job's lock.
 
-        `phase` and `progress` are those of a job that is one unit, None for those that its record has.
+        `phase` and `progress` are those of a job that counts bytes, None for those that its record has.
         """
         log, job = open_job.log, open_job.job
-        if job.is_one_unit:
+        if job.counts_bytes:
             last = JOB.parse(read_regular(open_job.folder.record, JOB.max_bytes))
             phase, progress = phase or last.phase, progress or last.progress
         else:
@@ -191,7 +191,7 @@ class OpenJobs:
     def _result(self, open_job: OpenJob) -> dict[str, Any]:
         """Return the result of a job that succeeded. Raises RecordDamaged and OSError."""
         log = open_job.log
-        if not open_job.job.is_one_unit:
+        if not open_job.job.counts_bytes:
             return {"failed_count": len(log.failures)}
         try:
             result = json.loads(open_job.folder.read_result(log.results[0], is_shared=self.volume.is_shared))
@@ -201,7 +201,7 @@ class OpenJobs:
 
     def _report_end(self, open_job: OpenJob) -> None:
         log, job = open_job.log, open_job.job
-        if job.is_one_unit:  # the work on the unit reports it
+        if job.counts_bytes:  # the work on the unit reports it
             return
         failure = _first_failure(log) if log.end is JobState.FAILED else None
         seconds = (datetime.now(UTC) - job.created_at).total_seconds()

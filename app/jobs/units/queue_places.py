@@ -14,7 +14,7 @@ from itertools import accumulate
 from app.jobs.folder import Jobs
 from app.jobs.progress import rounded
 from app.jobs.records import RANKS, Job, JobState
-from app.jobs.units.kinds import UnitKind
+from app.jobs.units.kinds import ItemJobKind
 
 LOOK_SECONDS = 1.0
 """For how many seconds the list of unfinished jobs is used before the folder is read again, but for a new job."""
@@ -131,7 +131,7 @@ class QueuePlaces:
 
 def has_place(job: Job) -> bool:
     """Return True for an unfinished job whose units are files or texts. Pulls do not wait for the engine."""
-    return job.units is not None and not job.is_finished and job.kind in {UnitKind.TEXTS, UnitKind.IMAGES}
+    return job.units is not None and not job.is_finished and job.kind in {ItemJobKind.TEXTS, ItemJobKind.IMAGES}
 
 
 def _left(job: Job) -> int:

@@ -159,7 +159,7 @@ class UnitClaims:
         return False  # the end of the work shows what is wrong with the folder
 
     def report(self, claim: Claim, phase: str, progress: Progress) -> None:
-        """Write the step and the progress of a job that is one unit to its record, if they have changed.
+        """Write the step and the progress of a job that counts bytes to its record, if they have changed.
 
         If they cannot be written, nothing is done: the next report may succeed.
         """
@@ -253,7 +253,7 @@ class UnitClaims:
             if task and not understands(open_job.job, task):
                 raise RecordNotReadable("a newer version of the service created it", open_job.folder.task)
             log.append(entry(EntryKind.BEGUN, unit=number), is_lasting=False)
-            if is_first and not open_job.job.is_one_unit:  # the work on such a unit reports its progress at once
+            if is_first and not open_job.job.counts_bytes:  # the work on bytes reports its progress at once
                 self._open_jobs.show(open_job)
             return Claim(
                 open_job.job,

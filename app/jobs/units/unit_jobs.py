@@ -12,7 +12,7 @@ from app.jobs.records import Job, JobState, Priority, new_job
 from app.jobs.units.job_log import JobLog
 from app.jobs.units.lost_results import lost_units, unplaced_units
 from app.jobs.units.new_units import NewUnits
-from app.jobs.units.open_jobs import LOCK_SECONDS, OpenJob, OpenJobs, explaining_damage, lock_name
+from app.jobs.units.open_jobs import JOB_LOCK_SECONDS, OpenJob, OpenJobs, explaining_damage, lock_name
 from app.jobs.units.records import JobFolder, ResultPlace, Task, Unit
 from app.jobs.units.unit_claims import UnitClaims
 from app.jobs.units.unit_descriptions import line_of, task_of, unit_of
@@ -53,7 +53,7 @@ class UnitJobs:
             with explaining_refusals():
                 new = NewUnits.begin(self._volume.jobs_dir)
                 # A sweep removes no folder whose lock is held.
-                lock.enter_context(self._open_jobs.locks.exclusive(lock_name(new.job_id), seconds=LOCK_SECONDS))
+                lock.enter_context(self._open_jobs.locks.exclusive(lock_name(new.job_id), seconds=JOB_LOCK_SECONDS))
             try:
                 yield new
             finally:

@@ -178,11 +178,11 @@ class UnitRunner:
                 "ocr.job.unit": claim.number,
                 "ocr.job.attempts": claim.attempts,
             }
-            name = job.kind if job.is_one_unit else f"job {job.kind}"
+            name = job.kind if job.counts_bytes else f"job {job.kind}"
             with linked_span(name, attributes, job.traceparent) as span, self._interruptible(work):
                 ended = await self._work(claim, work.begin(claim, place))
                 span.set(_span_end(job, ended))
-                if ended and ended.failure and job.is_one_unit:
+                if ended and ended.failure and job.counts_bytes:
                     span.fail(ended.failure.error)
         except Exception as exc:  # noqa: BLE001 - a defect with one unit must not stop the others
             self._report_defect(claim, exc)
@@ -203,7 +203,7 @@ class UnitRunner:
 
     async def _work(self, claim: Claim, run: UnitRun) -> Ended | None:
         """Work on a unit and append its outcome. Return None if the unit was given back."""
-        if claim.is_first and not claim.job.is_one_unit:
+        if claim.is_first and not claim.job.counts_bytes:
             waited = round(time.time() - claim.job.created_at.timestamp(), 3)
             about = {"job_id": claim.job.id, "kind": claim.job.kind, "items": claim.job.units}
             self._on_event(EventName.JOB_STARTED, about | {"waited_seconds": max(waited, 0.0)})
@@ -278,7 +278,7 @@ class UnitRunner:
             await until_written(append)
         except (StoreError, OSError, RecordDamaged) as exc:
             ended = Ended(None, outcome.failure, unrecorded=exc)
-            if not claim.job.is_one_unit:
+            if not claim.job.counts_bytes:
                 about = {"job_id": claim.job.id, "kind": claim.job.kind, "unit": claim.number}
                 self._on_event(EventName.JOB_UNRECORDED, about | {"error": str(exc)})
         self._on_written()
@@ -301,7 +301,7 @@ def _refusal(work: UnitWork, claim: Claim) -> ServiceError | None:
 
 def _span_end(job: Job, ended: Ended | None) -> Attributes:
     """Return the attributes of a span that say how the work on a unit has ended."""
-    if job.is_one_unit:
+    if job.counts_bytes:
         return {"ocr.job.outcome": str(ended.state if ended and ended.state else job.state)}
     if ended is None or ended.state is JobState.CANCELLED:
         return {"ocr.job.unit_outcome": "not_done"}

@@ -47,7 +47,7 @@ class UnitRun(ABC):
         """
 
     def progress(self) -> tuple[str, Progress] | None:
-        """Return the step and the progress of a job that is one unit, which the runner writes to the job's record.
+        """Return the step and the progress of a job that counts bytes, which the runner writes to the job's record.
 
         None if the log says how far the job is: how many of its units have results.
         """

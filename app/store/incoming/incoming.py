@@ -31,7 +31,7 @@ from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at
 from app.store.journal.entries import Action
 from app.store.journal.journal import Journal
-from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
+from app.store.locks.model_locks import STORE_LOCK_SECONDS, ModelLocks
 from app.store.names import parts_of
 from app.store.protections import Protections
 from app.store.trash.folder import TrashFolder
@@ -105,7 +105,7 @@ class Incoming:
         """
         self._check_place(name)
         self._volume.check_writable()
-        with explaining_refusals(), self._locks.exclusive(name, seconds=LOCK_SECONDS):
+        with explaining_refusals(), self._locks.exclusive(name, seconds=STORE_LOCK_SECONDS):
             present = None
             with contextlib.suppress(ModelNotFound):
                 present = self._volume.find(name)
@@ -296,7 +296,10 @@ class Incoming:
     @contextmanager
     def _entered(self, name: str) -> Iterator[tuple[int, str]]:
         """Hold a model's lock; yield its folder, opened or created, and the last part of the name."""
-        with self._volume.parent_of(name, create=True) as opened, self._locks.exclusive(name, seconds=LOCK_SECONDS):
+        with (
+            self._volume.parent_of(name, create=True) as opened,
+            self._locks.exclusive(name, seconds=STORE_LOCK_SECONDS),
+        ):
             yield opened
 
     def _check(self, name: str, present: Model | None, conditions: Conditions) -> None:

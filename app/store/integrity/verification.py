@@ -15,7 +15,7 @@ from app.store.integrity.digests import Digests
 from app.store.integrity.versions import Version
 from app.store.inventory import Model, model_at
 from app.store.locks.leases import Lease
-from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
+from app.store.locks.model_locks import STORE_LOCK_SECONDS, ModelLocks
 from app.store.volume.refusals import explaining_refusals
 from app.store.volume.volume import Volume
 
@@ -122,7 +122,7 @@ class Verifications:
         if verdict is Verdict.CHANGED:
             return False
         try:
-            with explaining_refusals(), self._locks.exclusive(DIGESTS_LOCK, seconds=LOCK_SECONDS):
+            with explaining_refusals(), self._locks.exclusive(DIGESTS_LOCK, seconds=STORE_LOCK_SECONDS):
                 if verdict is Verdict.UNRECORDED:
                     self._digests.record(model, sha256)
                 elif verdict is Verdict.INTACT:

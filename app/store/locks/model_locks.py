@@ -21,8 +21,8 @@ from app.store.locks.lock_file import LockFile
 from app.store.locks.ofd import EXCLUSIVE, SHARED, find_lock, try_lock_byte
 from app.store.records.reader import RecordReader
 
-LOCK_SECONDS = 2.0
-"""How long, in seconds, a change or a lease waits for another change of the same model. A change takes milliseconds."""
+STORE_LOCK_SECONDS = 2.0
+"""How long, in seconds, a change or a lease waits for another change of the same file. A change takes milliseconds."""
 RETRY_SECONDS = 0.01
 
 

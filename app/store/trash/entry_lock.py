@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from app.errors import ModelInUse, ModelLocked
-from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
+from app.store.locks.model_locks import STORE_LOCK_SECONDS, ModelLocks
 from app.store.trash.records import TrashEntry
 
 
@@ -12,7 +12,7 @@ from app.store.trash.records import TrashEntry
 def entry_locked(locks: ModelLocks, entry: TrashEntry) -> Iterator[None]:
     """Hold a trash entry's lock. Raises ModelLocked, with the model's name, if another process holds the lock."""
     try:
-        with locks.exclusive(entry_lock_name(entry.id), seconds=LOCK_SECONDS):
+        with locks.exclusive(entry_lock_name(entry.id), seconds=STORE_LOCK_SECONDS):
             yield
     except (ModelInUse, ModelLocked) as exc:
         if exc.name != entry_lock_name(entry.id):

@@ -12,7 +12,7 @@ from app.store.integrity.versions import is_version
 from app.store.inventory import Model
 from app.store.journal.entries import Action
 from app.store.journal.journal import Journal
-from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
+from app.store.locks.model_locks import STORE_LOCK_SECONDS, ModelLocks
 from app.store.trash.folder import TrashFolder
 from app.store.trash.purging import Purged
 from app.store.trash.records import TrashEntry
@@ -61,7 +61,7 @@ class Trash:
         with (
             explaining_refusals(),
             self._volume.parent_of(name, create=True) as (folder, leaf),
-            self._locks.exclusive(name, seconds=LOCK_SECONDS),
+            self._locks.exclusive(name, seconds=STORE_LOCK_SECONDS),
         ):
             before = self._folder.model_in(entry, name)
             try:

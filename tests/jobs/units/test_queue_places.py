@@ -8,7 +8,7 @@ import pytest
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, Priority
 from app.jobs.units.folder_queue import FolderQueue
-from app.jobs.units.kinds import UnitKind
+from app.jobs.units.kinds import ItemJobKind
 from app.jobs.units.queue_places import QueuePlaces
 from app.jobs.units.records import Task, Unit
 from app.store.actor import Actor
@@ -21,7 +21,7 @@ def texts_job(jobs: Jobs, key: str, count: int, priority: Priority = Priority.NO
     """Create a job of texts of an API key."""
     with jobs.units.new() as new:
         new.add_all(Unit(text=str(number)) for number in range(count))
-        return jobs.units.create(new, UnitKind.TEXTS, {}, Actor(key, "request-1"), Task({}), priority)
+        return jobs.units.create(new, ItemJobKind.TEXTS, {}, Actor(key, "request-1"), Task({}), priority)
 
 
 def drained(jobs: Jobs, count: int | None = None) -> list[str]:

@@ -430,7 +430,7 @@ async def test_a_job_whose_lock_is_held_delays_no_other_job(
     store: Store, jobs: Jobs, jobs_url: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service that hangs with a job's lock delays that job alone."""
-    monkeypatch.setattr("app.jobs.units.open_jobs.LOCK_SECONDS", 0.0)
+    monkeypatch.setattr("app.jobs.units.open_jobs.JOB_LOCK_SECONDS", 0.0)
     async with serving(store, jobs_url) as service:
         held = await service.add(create(jobs, "held"))
         await service.add(create(jobs, "free"))
@@ -438,7 +438,7 @@ async def test_a_job_whose_lock_is_held_delays_no_other_job(
         with jobs.units._open_jobs.locked(jobs.units._open_jobs.open(held)):
             assert await service.finish_next() is not None
             assert await service.take() is None
-        monkeypatch.setattr("app.jobs.units.open_jobs.LOCK_SECONDS", 30.0)
+        monkeypatch.setattr("app.jobs.units.open_jobs.JOB_LOCK_SECONDS", 30.0)
         deadline = Deadline(30)
         while await service.finish_next() is None:
             assert not deadline.is_over
