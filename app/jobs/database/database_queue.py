@@ -10,32 +10,24 @@ import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import anyio
 from anyio import CancelScope, to_thread
 from procrastinate.jobs import Job as Row
-from procrastinate.jobs import Notification, Status
+from procrastinate.jobs import Notification
 
-from app.errors import (
-    JobNotFound,
-    ModelInUse,
-    ModelLocked,
-    QueueUnavailable,
-    StoreDenied,
-    StoreError,
-    StoreUnavailable,
-)
+from app.errors import QueueUnavailable, StoreDenied, StoreError, StoreUnavailable
 from app.events import EventName, OnEvent
 from app.jobs.database.connection import (
     OPERATION_SECONDS,
     DatabaseAway,
     QueueDatabase,
-    RowGone,
-    UnitWaits,
     answering,
     open_database,
 )
+from app.jobs.database.row_changes import RowChanges, change_row, in_seconds
+from app.jobs.database.row_claims import RowClaims
 from app.jobs.database.unit_rows import (
     UnitRow,
     change_worker,
@@ -47,7 +39,7 @@ from app.jobs.database.unit_rows import (
 )
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
-from app.jobs.units.unit_claims import Claim, JobEnded
+from app.jobs.units.unit_claims import Claim
 from app.jobs.units.unit_queue import Understands, UnitQueue
 from app.store.records.forms import RecordDamaged
 
@@ -59,11 +51,6 @@ STALLED_SECONDS = 10.0
 """After how long without a heartbeat, in seconds, a service is forgotten. If it lives, it has to connect again."""
 FILL_SECONDS = 10.0
 """How often a service looks in the folder for units that have no row, in seconds."""
-HELD_SECONDS = 3.0
-"""For how long, in seconds, a unit is put back whose lock, or whose job's lock, another process holds, or whose folder
-is away."""
-DAMAGED_SECONDS = 60.0
-"""For how long, in seconds, a unit is put back whose job cannot be read."""
 MAX_FETCHED = 100
 """How many rows are fetched at most for one claim; after them the runner looks at its other work."""
 BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
@@ -86,14 +73,8 @@ class DatabaseQueue(UnitQueue):
         self._lost = asyncio.Event()
         self._rows: dict[tuple[str, int], UnitRow] = {}
         """The rows of the units that this service works on, by job and number."""
-        self._refused: dict[str, float] = {}
-        """Until when the units of a job are put back without a look, because its lock or files did not answer: by the
-        job's id, a time of the monotonic clock."""
-        self._not_found: dict[str, float] = {}
-        """Since when the jobs of rows are not in the folder: by the job's id, a time of the monotonic clock."""
-        self._owed: dict[int, datetime | None] = {}
-        """Changes of rows that could not be made while the database was away: by a row's id, the time from which it can
-        be fetched again, or None to remove it."""
+        self._changes = RowChanges()
+        self._row_claims = RowClaims(jobs, self._change, self._remove_waiting)
         self._wake: Callable[[], None] = lambda: None
         self._on_ended: Callable[[], None] = lambda: None
 
@@ -131,10 +112,9 @@ class DatabaseQueue(UnitQueue):
             if row is None:
                 return None
             if (unit := UnitRow.of(row)) is None:
-                await self._settle(row.id or 0, None)
-            elif time.monotonic() < self._refused.get(unit.job_id, 0.0):
-                await self._settle(unit.id, _now(HELD_SECONDS))
-            elif claim := await self._claim(unit, understands):
+                await self._change(row.id or 0, None)
+            elif claim := await self._row_claims.claim(unit, understands):
+                self._rows[unit.job_id, unit.unit] = unit
                 return claim
         self._wake()
         return None
@@ -149,7 +129,7 @@ class DatabaseQueue(UnitQueue):
 
         is_done = await to_thread.run_sync(end)  # before the row is free, or who fetches it would find it locked
         if row := self._rows.pop((claim.job.id, claim.number), None):
-            await self._settle(row.id, None if is_done else _now())
+            await self._change(row.id, None if is_done else in_seconds())
 
     async def cancelled(self, job: Job) -> None:
         """Remove the job's waiting rows, and signal the services that work on the others."""
@@ -186,7 +166,7 @@ class DatabaseQueue(UnitQueue):
         async with answering():
             self._worker = await database.manager.register_worker()
         await change_worker(database, self._worker, [row.id for row in self._rows.values()])
-        await self._settle_owed(database)
+        await self._changes.make_owed(database)
         await self._fill(database)
         self._database = database
         if self._away_since is not None:
@@ -238,13 +218,13 @@ class DatabaseQueue(UnitQueue):
         """Send heartbeats, and queue the units again of services that send none and hold no lock of them."""
         manager = database.manager
         while True:
-            await self._settle_owed(database)  # a unit may have ended while this service connected
+            await self._changes.make_owed(database)  # a unit may have ended while this service connected
             async with answering():
                 await manager.update_heartbeat(self._worker)
                 await manager.prune_stalled_workers(STALLED_SECONDS)
                 silent = list(await manager.get_stalled_jobs(seconds_since_heartbeat=SILENT_SECONDS))
             for row_id in await to_thread.run_sync(self._unlocked, silent):
-                await self._put(database, row_id, _now())
+                await change_row(database, row_id, in_seconds())
                 self._wake()
             await anyio.sleep(HEARTBEAT_SECONDS)
 
@@ -266,7 +246,7 @@ class DatabaseQueue(UnitQueue):
     async def _fill(self, database: QueueDatabase) -> None:
         """Queue the units of the folder's unfinished jobs that have no row, and end the jobs whose units are done."""
         counts = await counts_of_jobs(database)
-        self._not_found = {job_id: since for job_id, since in self._not_found.items() if job_id in counts}
+        self._row_claims.forget_all_but(counts)
         try:
             for job in await to_thread.run_sync(self._jobs.unfinished_of_units):
                 units = await to_thread.run_sync(self._open_units, job)
@@ -292,97 +272,21 @@ class DatabaseQueue(UnitQueue):
                 self._jobs.note_damaged(job, cause.strerror or str(cause))
         return []
 
-    async def _claim(self, unit: UnitRow, understands: Understands) -> Claim | None:
-        """Claim the unit of a fetched row. If it cannot be worked on, remove the row or put it back."""
+    async def _change(self, row_id: int, at: datetime | None) -> None:
+        """Remove a row, or let it be fetched again from a time on. While the database is away, this is owed."""
+        database = self._database
         try:
-            job = await to_thread.run_sync(self._jobs.get, unit.job_id)
-            self._not_found.pop(unit.job_id, None)
-            claim = await to_thread.run_sync(self.claims.claim_unit, job, unit.unit, understands)
-        except JobEnded:
-            await self._settle(unit.id, None)
-            await self._remove_rows(unit.job_id)
-        except JobNotFound:
-            await self._look_again(unit)
-        except (ModelLocked, ModelInUse):
-            await self._settle(unit.id, _now(HELD_SECONDS))
-        except RecordDamaged as exc:
-            await to_thread.run_sync(self._jobs.note_damaged, job, str(exc), exc.path)
-            await self._settle(unit.id, _now(DAMAGED_SECONDS))
-        except (StoreUnavailable, OSError):
-            await self._refuse(unit)
-        except StoreError:
-            await self._settle(unit.id, _now(HELD_SECONDS))
-            raise
-        except BaseException:
-            await self._settle(unit.id, _now())
-            raise
-        else:
-            if claim:
-                self._rows[unit.job_id, unit.unit] = unit
-            else:
-                await self._settle(unit.id, None)
-            return claim
-        return None
+            await self._changes.make(database, row_id, at)
+        except DatabaseAway as exc:
+            self._lose(exc, database)
 
-    async def _refuse(self, unit: UnitRow) -> None:
-        """Put back a unit whose job does not answer, such as one whose lock a service holds that hangs, and the job's
-        other units when they come. Raises StoreUnavailable if it is the whole folder that does not answer.
-        """
-        await self._settle(unit.id, _now(HELD_SECONDS))
-        await to_thread.run_sync(self._jobs.volume.check)
-        now = time.monotonic()
-        self._refused = {job_id: until for job_id, until in self._refused.items() if now < until}
-        self._refused[unit.job_id] = now + HELD_SECONDS
-
-    async def _look_again(self, unit: UnitRow) -> None:
-        """Put back the units of a job that is not there. If it is not there HELD_SECONDS later, remove its rows.
-
-        A machine may see a new job later than the database tells of it, and may find a record that was damaged a
-        moment ago. Raises StoreUnavailable if it is the whole folder that is not there.
-        """
-        await self._refuse(unit)
-        now = time.monotonic()
-        if now >= self._not_found.setdefault(unit.job_id, now) + HELD_SECONDS:
-            self._not_found.pop(unit.job_id)
-            await self._remove_rows(unit.job_id)
-
-    async def _remove_rows(self, job_id: str) -> None:
+    async def _remove_waiting(self, job_id: str) -> None:
         """Remove all waiting rows of a job at once."""
         if database := self._database:
             try:
                 await remove_waiting(database, job_id)
             except DatabaseAway as exc:
                 self._lose(exc, database)
-
-    async def _settle(self, row_id: int, at: datetime | None) -> None:
-        """Remove a row, or let it be fetched again from a time on. While the database is away, this is owed."""
-        is_made = False
-        try:
-            if database := self._database:
-                await self._put(database, row_id, at)
-                is_made = True
-        except DatabaseAway as exc:
-            self._lose(exc, database)
-        finally:
-            if not is_made:  # owed only now, or the heartbeat would make the change too, a moment later
-                self._owed[row_id] = at
-
-    async def _settle_owed(self, database: QueueDatabase) -> None:
-        for row_id, at in list(self._owed.items()):
-            await self._put(database, row_id, at)
-            self._owed.pop(row_id, None)
-
-    async def _put(self, database: QueueDatabase, row_id: int, at: datetime | None) -> None:
-        """Remove a row, or put it back. Nothing happens if another service has done so, or the row is gone."""
-        manager = database.manager
-        with contextlib.suppress(RowGone):
-            if at is not None:
-                with contextlib.suppress(UnitWaits):  # then this row is not needed
-                    async with answering():
-                        await manager.retry_job_by_id_async(row_id, at)
-                    return
-            async with answering():
-                await manager.finish_job_by_id_async(row_id, Status.SUCCEEDED, delete_job=True)
 
     def _lose(self, exc: DatabaseAway, database: QueueDatabase | None) -> None:
         """Note that the database is away, and report it once. A database that was replaced since does not count."""
@@ -394,7 +298,3 @@ class DatabaseQueue(UnitQueue):
         if self._away_since is None:
             self._away_since = time.monotonic()
             self._on_event(EventName.QUEUE_AWAY, {"reason": self._reason})
-
-
-def _now(seconds: float = 0.0) -> datetime:
-    return datetime.now(UTC) + timedelta(seconds=seconds)

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from app.jobs.database import row_changes
 from app.jobs.database.connection import QueueDatabase
 from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
@@ -192,15 +193,15 @@ async def test_a_change_of_a_row_is_made_once(
         await service.queue.add(create(jobs, "a"))
         queue, made = service.queue, list[int]()
         assert isinstance(queue, DatabaseQueue)
-        put = queue._put
+        change = row_changes.change_row
 
-        async def put_during_a_heartbeat(database: QueueDatabase, row_id: int, at: datetime | None) -> None:
+        async def change_during_a_heartbeat(database: QueueDatabase, row_id: int, at: datetime | None) -> None:
             made.append(row_id)
             if len(made) == 1:
-                await queue._settle_owed(database)
-            await put(database, row_id, at)
+                await queue._changes.make_owed(database)
+            await change(database, row_id, at)
 
-        monkeypatch.setattr(queue, "_put", put_during_a_heartbeat)
+        monkeypatch.setattr(row_changes, "change_row", change_during_a_heartbeat)
         assert await service.finish_next()
 
     assert len(made) == 1

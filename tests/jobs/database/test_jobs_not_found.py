@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from app.errors import JobNotFound, StoreUnavailable
-from app.jobs.database import database_queue
+from app.jobs.database import database_queue, row_claims
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.units.job_log import JobLog
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put units back for a moment only, and let no service make rows again."""
-    monkeypatch.setattr(database_queue, "HELD_SECONDS", 0.2)
+    monkeypatch.setattr(row_claims, "HELD_SECONDS", 0.2)
     monkeypatch.setattr(database_queue, "FILL_SECONDS", 3600.0)
 
 
