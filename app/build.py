@@ -1,7 +1,7 @@
 """Builds, from the settings, the parts that the service and the command line share: the store, the jobs, the pulls.
 
-Only this module and `app.build_service` read settings; parts get plain values. Every command imports this module, so it
-imports no web framework, and imports an HTTP client only in the functions that build pulls.
+Only this module, `app.build_engine` and `app.build_service` read settings; parts get plain values. Every command
+imports this module, so it imports no web framework, and imports an HTTP client only in the functions that build pulls.
 """
 
 from dataclasses import dataclass
