@@ -179,7 +179,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[CommaSeparated, AfterValidator(_networks)] = ()
     """Addresses or networks of proxies whose X-Forwarded-For is believed: log and journal then have the caller."""
     max_connections: Annotated[int, Field(ge=1)] = 1000
-    """The most connections at once. A new one replaces the longest idle one; if none is idle, requests get 503."""
+    """The most connections with a running request; more get 503. A new connection replaces the longest idle one."""
     head_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=20)
     """How long the request line and headers of a request may take to arrive; after that the answer is 408."""
     body_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=60)
@@ -238,7 +238,7 @@ class Settings(BaseSettings):
     jobs_url_file: Path | None = None
     """A file that contains this URL, instead of OCR_JOBS_URL."""
     max_waiting_units: Annotated[int, Field(ge=1)] = 20_000
-    """The most unfinished files, texts and pulls of one API key, or without keys of all callers; else 429."""
+    """The most unfinished files, texts and pulls of one API key, or without keys of all callers; more get 429."""
     image_download_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=1)
     """How long an image that a request gives by its URL may take to download; after that it has the problem 502."""
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
@@ -286,7 +286,7 @@ class Settings(BaseSettings):
     webhook_secret_file: Path | None = None
     """A file that contains the secrets, one a line, instead of OCR_WEBHOOK_SECRET."""
     webhook_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=15)
-    """How long one attempt to send a webhook may take."""
+    """How long the receiver of a webhook may take until the head of its answer arrives; then the attempt has failed."""
     webhook_retry_pause: Annotated[Duration, _at_least(timedelta(milliseconds=10))] = timedelta(seconds=5)
     """The pause before a webhook is sent again; it doubles at each failure, to an hour; Retry-After can lengthen it."""
     webhook_retry_time: Duration = timedelta(days=3)
@@ -295,7 +295,7 @@ class Settings(BaseSettings):
     license_file: Path | None = None
     """An Aspose licence file for the engine; without one AsposeAI runs in evaluation mode, which cuts texts."""
     license_required: bool | None = None
-    """End the start if there is no licence that the engine accepts. Default: true if OCR_LICENSE_FILE is set."""
+    """Refuse to start if there is no licence that the engine accepts. Default: true if OCR_LICENSE_FILE is set."""
     engine_class: Annotated[
         str, _form(IMPORT_STRING, "should be a module and a class, such as package.module:Engine")
     ] = "app.engine.child.aspose_ai:AsposeAIEngine"

@@ -20,10 +20,10 @@ ServiceError
 │  ├─ JobNotFound            no such job
 │  ├─ JobAbandoned           the process that ran the job ended, or lost the folder, before the job ended
 │  ├─ IdempotencyKeyReused   the Idempotency-Key was sent before with a different request
-│  ├─ TooManyUnits           the jobs of one API key have too many unfinished files and texts
+│  ├─ TooManyUnits           the jobs of one API key have too many unfinished files, texts and pulls
 │  ├─ UnitAbandoned          several services ended while they worked on a file or text of a job
 │  ├─ UnitDamaged            the description, file or result of a unit of a job is damaged or missing
-│  ├─ JobWithoutResults      the job has not succeeded
+│  ├─ JobWithoutResults      a former version ran the job, which has not succeeded, or has no stream
 │  ├─ PartialNotFound        no such unfinished upload or pull
 │  ├─ UploadUnusable         the upload cannot be a file of a job
 │  ├─ PartialBusy            another request or process is writing the upload or pull
@@ -49,7 +49,7 @@ ServiceError
 │  ├─ UnsupportedImage       the file has a format that is not supported
 │  ├─ UnreadableImage        the file is corrupt, cut short, or not an image
 │  ├─ ImageTooLarge          the image has more pixels or pages than the limits allow
-│  ├─ PagesBeyondEnd         none of the requested pages exists
+│  ├─ PagesBeyondEnd         a range of the requested pages begins after the last page
 │  ├─ RegionOutsidePage      a region to read is not on the page
 │  ├─ EncryptedPdf           the PDF needs a password, or the password that was sent is wrong
 │  ├─ UnknownLanguage        the engine has no language of that name

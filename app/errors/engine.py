@@ -186,7 +186,7 @@ class ImageTooLarge(ImageError):
 
 
 class PagesBeyondEnd(ImageError):
-    """None of the requested pages exists."""
+    """A requested page, or the first page of a requested range, is beyond the end of the document."""
 
     def __init__(self, first: int, total: int) -> None:
         super().__init__(

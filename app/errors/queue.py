@@ -10,7 +10,7 @@ class QueueUnavailable(ServiceError):
         """`reason` names the database's host; the message, which callers get, does not."""
         super().__init__(
             "The database of the queue (OCR_JOBS_URL) is not available, so no job can be created, and none was. Jobs "
-            "that exist can be read and cancelled, and what runs goes on. Try again in a moment; the service's log and "
-            "/readyz?verbose have the reason."
+            "that exist can be read and cancelled, and running units are finished. Try again in a moment; the "
+            "service's log and /readyz?verbose have the reason."
         )
         self.reason = reason

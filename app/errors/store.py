@@ -181,8 +181,8 @@ class TooManyUnits(StoreError):
 
     def __init__(self, waiting: int, limit: int) -> None:
         super().__init__(
-            f"The jobs of this API key have {waiting} files, texts and pulls that are not done, and may have {limit} "
-            "with those sent now (OCR_MAX_WAITING_UNITS). Try again when some are done, or send fewer."
+            f"The jobs of this API key have {waiting} files, texts and pulls that are not done; with those of this "
+            f"request there may be {limit} at most (OCR_MAX_WAITING_UNITS). Wait until some are done, or send fewer."
         )
         self.waiting = waiting
         self.limit = limit
@@ -204,8 +204,8 @@ class UnitDamaged(StoreError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"What the model folder has of this file or text is damaged: {reason}. Send it again in a new job, and "
-            "look for what changes files below .store/jobs or for a disk that loses data."
+            f"The record of this file or text in the model folder is damaged: {reason}. Send it again in a new job. "
+            "The operator should look for a program that changes files below .store/jobs, or for a failing disk."
         )
 
 

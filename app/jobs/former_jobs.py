@@ -119,7 +119,7 @@ class FormerJobs:
     def _make_units(self, job: Job) -> None:
         """Make a record that of a job of one unit: the record itself moves, so that no version sees the job twice.
 
-        If this process is killed between the two renames, the next call goes on.
+        If this process is killed between the two renames, the next call completes the move.
         """
         self._volume.check_writable()
         for left in (job.id, f"{job.id}{RECEIVED_SUFFIX}"):

@@ -1,6 +1,6 @@
 """The record of a webhook's delivery, `.store/webhooks/<job id>.json`. Only the holder of its lock writes it.
 
-A job without such a record has not been sent yet. So nothing is written for a webhook when its job ends, and a process
+A webhook without such a record has not been sent yet. So nothing is written for it when its job ends, and a process
 that is killed at that moment cannot lose the webhook.
 """
 

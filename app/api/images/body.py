@@ -73,7 +73,7 @@ async def _image_body(
     request: Request,
     x_pdf_password: Annotated[
         str | SkipJsonSchema[None],
-        Header(description="The password of an encrypted PDF, percent-encoded. It is neither stored nor logged."),
+        Header(description="The password of an encrypted PDF, percent-encoded. It is not logged; a job stores it."),
     ] = None,
 ) -> ImageBody:
     headers = request.headers

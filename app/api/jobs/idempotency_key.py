@@ -14,6 +14,6 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=MAX_KEY_CHARS,
         pattern=VISIBLE_ASCII,
-        description="A new text, such as a UUID, for each job or upload: the same request with it gets the same one.",
+        description="A new text, such as a UUID, for each job or upload. A request sent again gets the one it created.",
     ),
 ]

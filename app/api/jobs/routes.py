@@ -202,7 +202,7 @@ async def stream_job_events(
 async def get_job_results(
     job: JobDep, kind: JobKindDep, jobs: JobsDep, query: Annotated[ResultsQuery, Query()]
 ) -> Response:
-    """Get the results that are there, while the job runs and after it: of each item its result or its problem.
+    """Get the results so far, while the job runs and after its end: the result or the problem of each item.
 
     Each result has the item's `index`. The results of a page are in the order of the items; pages follow one another in
     the order in which the results were completed. While the job runs, `next_cursor` is the place of the next result.

@@ -59,7 +59,7 @@ class WebhookOut(Schema):
     last_error: str | None
     """Why the last attempt failed; null if it did not."""
     next_attempt_at: Timestamp | None
-    """When it is sent again; null if it is not."""
+    """When the next attempt is due; null if there is none."""
 
 
 class QueueOut(Schema):
@@ -106,7 +106,7 @@ class JobOut(Schema):
     owner: str | None
     """The host and the process that last wrote the record."""
     webhook: WebhookOut | None
-    """The webhook that is told the end of the job; null if there is none."""
+    """The webhook to which the end of the job is sent; null if there is none."""
 
 
 class JobEventOut(JobOut):

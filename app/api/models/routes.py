@@ -94,8 +94,8 @@ async def _if_match(
 async def list_models(request: Request, query: Annotated[ListQuery, Query()], list_cache: ListCacheDep) -> Response:
     """List the model files in the model folder and its subfolders, with any suffix.
 
-    Hidden files are not models. The answer is at most one second old, also if another process changes the folder, and
-    never waits for the engine. Files that cannot be listed are in `warnings`. If the folder is not mounted, the answer
+    Hidden files are not models. The answer usually shows a change by another process within a second, and never waits
+    for the engine. Files that cannot be listed are in `warnings`. If the folder is not mounted, the answer
     is 503, never an empty list.
 
     Without parameters the answer has all models. Filters can be combined; a model must match all. With `limit` the

@@ -126,7 +126,7 @@ def _refuse(wrong: Iterator[tuple[str, str]]) -> None:
 
 
 COMMON = ("areas", "upscale", "regions")
-"""The options that have an effect only with `kind=text`."""
+"""The options that the vendor's calls for most kinds of documents ignore; `kind=line` does not ignore `upscale`."""
 IGNORED_BY_FAST = ("kind", "language", *COMMON, "allowed_characters", "ignored_characters")
 """The options that `mode=fast` would ignore: the vendor's fast call takes an input and no settings."""
 IGNORED_BY_KIND: Mapping[ReadingKind, tuple[str, ...]] = {

@@ -1,4 +1,4 @@
-"""The queue of units in PostgreSQL: who works on which unit, and when. If they differ, the folder is right.
+"""The queue of units in PostgreSQL: who works on which unit, and when. If the folder differs, it is right.
 
 The log of a job decides what was done, and a claimed unit's lock of the kernel who may do it, as without a database. So
 services with and without a database may work on one folder, and the rows can be made again from the folder at any time:

@@ -1,4 +1,7 @@
-"""The kinds of job whose units are files or texts."""
+"""The kinds of job whose units are files or texts.
+
+A pull is a job of one unit, of a kind of its own: `app.pulls.pull_jobs.PULL`.
+"""
 
 from enum import StrEnum
 
