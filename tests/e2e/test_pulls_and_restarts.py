@@ -21,6 +21,7 @@ from tests.conftest import Serve
 from tests.support.clients.answers import problem_of
 from tests.support.crash.labelled import everything
 from tests.support.crash.labelled_hub import LabelledHub, label_of, path_of
+from tests.support.processes import free_port
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
@@ -103,7 +104,8 @@ class Caller:
 def test_pulls_outlive_restarts_and_end_as_they_are_told(serve_jobs: Serve, labelled_hub: LabelledHub) -> None:
     """Every accepted pull ends, its state says what happened, each model is whole, and no partial file stays."""
     settings = {"engine_class": ECHO, "pull_allowed_urls": labelled_hub.cdn_url, "pull_retry_pause": "0.01s"}
-    services = [serve_jobs(**settings) for _ in range(2)]
+    ports = [free_port() for _ in range(2)]  # at others a service of another test could answer between two starts
+    services = [serve_jobs(**settings, port=port) for port in ports]
     urls = [service.url for service in services]
     asked, is_over, chance = Asked(), threading.Event(), random.Random(7)  # noqa: S311
     with ThreadPoolExecutor(CALLERS) as threads:
@@ -113,8 +115,7 @@ def test_pulls_outlive_restarts_and_end_as_they_are_told(serve_jobs: Serve, labe
                 reached = len(asked.jobs) + 5
                 eventually(lambda: len(asked.jobs) >= reached, within=30)  # noqa: B023 - called in this iteration
                 services[number % 2].stop(chance.choice([signal.SIGKILL, signal.SIGTERM]))
-                services[number % 2] = serve_jobs(**settings)
-                urls[number % 2] = services[number % 2].url
+                services[number % 2] = serve_jobs(**settings, port=ports[number % 2])
         finally:
             is_over.set()
         for caller in callers:

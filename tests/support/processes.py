@@ -15,19 +15,36 @@ from tests.support.service import ROOT
 
 FIRST_PORT = 10_000
 EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_reserved = list[socket.socket]()
 
 
 def free_port() -> int:
-    """Return a free TCP port of loopback, for a program that cannot choose one itself.
+    """Return a free TCP port of loopback, for a program that cannot choose one itself, or that ends and comes back.
 
-    The port is below those that the kernel gives to connections and to servers that ask for any port. So until the
-    program has taken the port, nothing else gets it by chance.
+    No other call returns the port as long as this process lives, on the whole machine, and the kernel gives it neither
+    to connections nor to servers that ask for any port. So no other program answers there, also while this one is down.
     """
-    lowest = int(EPHEMERAL_PORTS.read_text().split()[0])
     while True:
-        port = random.randrange(FIRST_PORT, lowest)  # noqa: S311 - no secret
+        port = random.randrange(FIRST_PORT, first_ephemeral_port())  # noqa: S311 - no secret
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            _reserved.append(_reservation_of(port))
             return port
+
+
+def first_ephemeral_port() -> int:
+    """Return the lowest port that the kernel gives to connections, and to servers that ask for any port."""
+    return int(EPHEMERAL_PORTS.read_text().split()[0])
+
+
+def _reservation_of(port: int) -> socket.socket:
+    """Reserve a port for this process, by a name that the kernel frees when the process ends. Raises OSError."""
+    reservation = socket.socket(socket.AF_UNIX)
+    try:
+        reservation.bind(f"\0ocr-model-service-test-port-{port}")
+    except OSError:
+        reservation.close()
+        raise
+    return reservation
 
 
 def runs(process: psutil.Process) -> bool:

@@ -34,6 +34,7 @@ from tests.support.crash.labelled_hub import LabelledHub
 from tests.support.crash.random_changes import Note, change_until_killed
 from tests.support.hub import Hub
 from tests.support.own_pulls import OwnPulls
+from tests.support.processes import free_port
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
@@ -199,6 +200,7 @@ def kill_the_service(serve_jobs: Serve, hub: Hub, folder: Path, kills: int) -> C
     chance = random.Random(SEED)  # noqa: S311
     root, ledger = folder / "models", Ledger(folder / "log")
     settings = {"engine_class": ECHO, "pull_allowed_urls": hub.cdn_url, "pull_retry_pause": "0.01s"}
+    settings["port"] = str(free_port())  # at another one a service of another test could answer after the kill
     (folder / "log").touch()
     for number in range(0, kills * AT_ONCE, AT_ONCE):
         service = serve_jobs(**settings)

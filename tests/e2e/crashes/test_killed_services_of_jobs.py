@@ -97,7 +97,7 @@ def test_each_accepted_unit_has_one_outcome(services: ManyServices, hub: SlowHub
 
 
 def print_counts(services: ManyServices, ledger: Ledger, receiver: WebhookReceiver) -> None:
-    """Print how parts were ended, and the counts of jobs, units, webhooks and answers, as a table."""
+    """Print how parts were ended, a table of the jobs, units, webhooks and answers, and what is wrong."""
     kinds = Counter(path.rpartition("/")[0] + " " + ledger.ended[path] for path in ledger.made)
     rows: dict[str, Counter[str]] = {
         "ended": services.ends,
@@ -110,3 +110,5 @@ def print_counts(services: ManyServices, ledger: Ledger, receiver: WebhookReceiv
     print(f"\n| {SECONDS:g} s | |\n|---|---|")
     for name, counts in rows.items():
         print(f"| {name} | {', '.join(f'{count:,} {what}' for what, count in sorted(counts.items()))} |")
+    for wrong in ledger.wrong:
+        print(wrong)

@@ -11,6 +11,7 @@ from typing import Any
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.support.deployed.postgres import Postgres
 from tests.support.files.model_files import NO_TENSORS
+from tests.support.processes import free_port
 from tests.support.service import RunningService
 
 SERVICES = 3
@@ -19,7 +20,11 @@ DEFECTS = ("job.crashed", "part_restarted", "part_failed", "request.crashed")
 
 
 class ManyServices:
-    """Several services on one folder, each of which is started again after it has ended."""
+    """Several services on one folder, each of which is started again after it has ended, on the same port.
+
+    Callers call a service also while it is down. At a port that the kernel has chosen, a service of another test could
+    answer them then.
+    """
 
     def __init__(self, folder: Path, postgres: Postgres | None = None, **settings: Any) -> None:
         """With `postgres`, the services use a new database of it for their jobs, and it is ended like them."""
@@ -31,6 +36,7 @@ class ManyServices:
         self.models = folder / "models"
         (self.models / DEFAULT_MODEL).parent.mkdir(parents=True)
         (self.models / DEFAULT_MODEL).write_bytes(NO_TENSORS)
+        self._ports = [free_port() for _ in range(SERVICES)]
         self.running = [self._start(number) for number in range(SERVICES)]
         self.ends = Counter[str]()
         """How many times each part was ended, by its name and how."""
@@ -55,6 +61,7 @@ class ManyServices:
         self._logs.append(service.log)
         service.__exit__()
         self.running[number] = self._start(number)
+        assert self.running[number].url == service.url
 
     def end_database(self, chance: random.Random) -> None:
         """End the database, leave the services without it for up to two seconds, and start it again."""
@@ -85,4 +92,4 @@ class ManyServices:
     def _start(self, number: int) -> RunningService:
         folder = self._folder / str(number)
         folder.mkdir(exist_ok=True)
-        return RunningService(folder, **self._settings).__enter__()
+        return RunningService(folder, port=self._ports[number], **self._settings).__enter__()
