@@ -57,12 +57,11 @@ class Installed:
 
     def service(self) -> psutil.Process:
         """Return the process of the service, by this machine's process id."""
-        (found,) = [
-            process
-            for process in psutil.Process(self.machine.pid).children(recursive=True)
-            if process.cmdline()[-3:] == ["-m", "app", "serve"]
-        ]
-        return found
+        for process in psutil.Process(self.machine.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.cmdline()[-3:] == ["-m", "app", "serve"]:
+                    return process  # its children come later, and have its command for a moment
+        raise AssertionError(self.machine.run(LOG).stdout)
 
     def start(self) -> None:
         """Start the service, unless it runs, and wait until its engine is ready."""
@@ -188,6 +187,7 @@ def test_a_killed_engine_leaves_the_service_running(installed: Installed) -> Non
     installed.start()
     service = installed.service()
     engine = engine_of(service)
+    assert engine
     os.kill(engine, signal.SIGKILL)
     eventually(lambda: engine_of(service) not in {0, engine}, within=60)
     eventually(installed.is_ready, within=60)

@@ -5,6 +5,7 @@ machine. Only what the unit under test needs is started: nothing that sets kerne
 is this machine's. Needs root.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -136,7 +137,8 @@ def booted(folder: Path) -> Iterator[Machine]:
     finally:
         # The end of the first process ends all others of its namespace.
         for child in psutil.Process(starter.pid).children() if starter.poll() is None else []:
-            child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         starter.send_signal(signal.SIGKILL)
         starter.wait(timeout=30)
         eventually(lambda: all(_removed(each) for each in groups), within=30)
@@ -149,8 +151,9 @@ def _has_version_1() -> bool:
 def _systemd_below(starter: "subprocess.Popen[bytes]", console: Path) -> int:
     assert starter.poll() is None, console.read_text()
     for process in psutil.Process(starter.pid).children(recursive=True):
-        if process.name() == "systemd":
-            return process.pid
+        with contextlib.suppress(psutil.NoSuchProcess):  # a command of BOOT that has just ended
+            if process.name() == "systemd":
+                return process.pid
     return 0
 
 
@@ -180,7 +183,8 @@ def _write_files(files: Path) -> None:
     (files / "etc/ld.so.conf.d/00-python.conf").write_text("/opt/python/lib\n")
     checkout = files / "opt/ocr-models"
     for name in ("app", "deploy", "docs"):
-        shutil.copytree(ROOT / name, checkout / name)
+        # Without compiled files, since other processes replace those while they are copied.
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     (checkout / "native").mkdir()
     environment = checkout / ".venv"
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
