@@ -3,8 +3,9 @@
 import errno
 import json
 import os
-import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from app.build import build_jobs
 from app.errors import StoreUnavailable
 from app.jobs.records import Failure, JobState
-from app.jobs.units import job_log, records
+from app.jobs.units import job_log, open_jobs, records
 from app.jobs.units.job_log import JobLog
 from app.jobs.units.open_jobs import OpenJob, entry
 from app.jobs.units.records import MAX_DETAIL_CHARS, MAX_ENTRY_BYTES, EntryKind, JobFolder, ResultPlace
@@ -23,6 +24,7 @@ from app.store.records.forms import RecordDamaged
 from app.store.records.reader import read_regular
 from tests.support.held_jobs import store_on
 from tests.support.unit_works import create, finish_one, folder_of, numbers_of, results_file, results_of
+from tests.support.waiting import eventually
 
 WRITER = "0123456789abcdef"
 
@@ -122,23 +124,41 @@ def test_the_longest_failure_fits_into_an_entry() -> None:
     assert len(failed.to_json()) < MAX_ENTRY_BYTES
 
 
-def test_a_result_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+def looking(monkeypatch: pytest.MonkeyPatch, module: Any) -> Callable[[], None]:
+    """Let a module look for longer than a test lasts, and return a function that waits until it has looked again."""
+    pauses = list[float]()
+
+    class ObservedTime:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(time, name)
+
+        def sleep(self, seconds: float) -> None:
+            pauses.append(seconds)
+            time.sleep(seconds)
+
+    def has_looked() -> None:
+        before = len(pauses)
+        eventually(lambda: len(pauses) > before + 1)  # the first pause may follow a look that began before the call
+
+    monkeypatch.setattr(module, "time", ObservedTime())
+    monkeypatch.setattr(module, "FRESH_SECONDS", 120.0)
+    return has_looked
+
+
+def test_a_result_that_is_not_there_yet_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log names a result that this machine sees a moment later, in part at first."""
     folder = JobFolder(tmp_path, "20261127T080000Z-0123456789ab")
     folder.path.mkdir()
-    file = folder.results_of(WRITER)
-
-    def write() -> None:
+    file, has_looked = folder.results_of(WRITER), looking(monkeypatch, records)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(folder.read_result, place(9), is_shared=True)
+        has_looked()
         file.write_bytes(b'{"a"')
+        has_looked()
+        assert not read.done()
         with file.open("ab") as more:
             more.write(b": 1}\n")
-
-    late = threading.Timer(0.2, write)
-    late.start()
-    try:
-        assert folder.read_result(place(9), is_shared=True) == b'{"a": 1}\n'
-    finally:
-        late.join()
+        assert read.result() == b'{"a": 1}\n'
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
@@ -184,7 +204,7 @@ def test_each_service_writes_results_of_its_own(tmp_path: Path) -> None:
     assert [[found["text"] for found in results_of(each, job)] for each in services] == [list("abcd")] * 2
 
 
-def test_the_log_of_an_ended_job_is_read_until_its_end(tmp_path: Path) -> None:
+def test_the_log_of_an_ended_job_is_read_until_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record may show the end earlier than this machine sees it in the log: no result is left out."""
     path = tmp_path / "models"
     store = store_on(path)
@@ -192,12 +212,13 @@ def test_the_log_of_an_ended_job_is_read_until_its_end(tmp_path: Path) -> None:
     job = create(jobs, "a")
     folder = folder_of(store, job)
     open_job = OpenJob(job, folder, JobLog(folder.log, 1, is_shared=True))
-    late = threading.Timer(0.2, lambda: finish_one(jobs, job))
-    late.start()
-    try:
-        open_job.refresh_to_end()
-    finally:
-        late.join()
+    has_looked = looking(monkeypatch, open_jobs)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(open_job.refresh_to_end)
+        has_looked()
+        assert not read.done()
+        finish_one(jobs, job)
+        read.result()
 
     assert (open_job.log.end, len(open_job.log.results)) == (JobState.SUCCEEDED, 1)
 

@@ -13,11 +13,11 @@ from app.build import build_jobs
 from app.events import EventName
 from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
-from app.jobs.records import JobState, Priority
+from app.jobs.records import Job, JobState, Priority
 from app.jobs.units import unit_runner
 from app.jobs.units.lanes import Lanes
 from app.jobs.units.records import Task, Unit
-from app.jobs.units.unit_claims import Claim
+from app.jobs.units.unit_claims import Claim, Outcome
 from app.jobs.units.unit_queue import Understands
 from app.jobs.units.unit_runner import UnitRunner
 from app.jobs.units.unit_work import MAX_ATTEMPTS, NotNow
@@ -327,22 +327,34 @@ async def test_a_cancellation_ends_the_work_of_another_service(store: Store, job
     assert (jobs.get(job.id).state, results_of(jobs, job)) == (JobState.CANCELLED, [])
 
 
-async def test_a_result_waits_while_the_folder_is_away(store: Store, jobs: Jobs, jobs_url: str | None) -> None:
+async def test_a_result_waits_while_the_folder_is_away(
+    store: Store, jobs: Jobs, jobs_url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The folder is renamed, and an empty one mounted, before a result is appended: it is appended once it is back."""
     job, aside = create(jobs, "a"), store.root.with_name("aside")
-    begun, goes_on = asyncio.Event(), asyncio.Event()
+    begun, goes_on, refused = asyncio.Event(), asyncio.Event(), list[Exception]()
 
     async def work(_: Claim) -> None:
         begun.set()
         await goes_on.wait()
 
     service = Service(store, jobs_url, TestedWork(work))
+    complete = service.queue.claims.complete
+
+    def observed(claim: Claim, outcome: Outcome) -> Job:
+        try:
+            return complete(claim, outcome)
+        except Exception as exc:
+            refused.append(exc)
+            raise
+
+    monkeypatch.setattr(service.queue.claims, "complete", observed)
     async with running(service):
         await begun.wait()
         store.root.rename(aside)
         store.root.mkdir()
         goes_on.set()
-        await anyio.sleep(1)
+        await eventually_async(lambda: len(refused) > 1)
         left = list(store.root.rglob("*"))
         store.root.rmdir()
         aside.rename(store.root)
