@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import random
 import signal
-import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tests.support.clients.raw import RawPatch
 from tests.support.clients.tus import CHUNK, append, begun, offset_of, uploader
 from tests.support.mounts import small_disk
 from tests.support.service import ECHO, RunningService
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, file_sizes
 
 MIB = 1 << 20
 SEED = 20261121
@@ -33,13 +33,20 @@ def send(tus: Uploader) -> None:
 
 
 def kill_somewhere(service: RunningService, tus: Uploader, chance: random.Random) -> None:
-    """Kill the service after some of the missing bytes, or after all of them, while it publishes the model."""
-    least = chance.choice([chance.randint(tus.offset, len(CONTENT)), len(CONTENT) - 1])
+    """Kill the service when it has acknowledged or written some of the missing bytes, or while it publishes the model:
+    when it has written all bytes, or the model is visible.
+    """
+    least, staging = chance.randint(tus.offset, len(CONTENT)), service.models_dir / ".store/staging"
+    moments: list[Callable[[], bool]] = [
+        lambda: tus.offset >= least,
+        lambda: max(file_sizes(staging, "*.part"), default=0) >= least,
+        lambda: max(file_sizes(staging, "*.part"), default=0) == len(CONTENT),
+        lambda: any(service.models_dir.glob("*.bin")),
+    ]
+    reached = chance.choice(moments)
     with ThreadPoolExecutor(1) as thread:
         sent = thread.submit(send, tus)
-        eventually(lambda: tus.offset >= least or sent.done(), within=60)
-        moment = time.monotonic() + chance.uniform(0, 0.06)
-        eventually(lambda: time.monotonic() >= moment)
+        eventually(lambda: reached() or sent.done(), within=60)
         service.stop(signal.SIGKILL)
         sent.result()
 
