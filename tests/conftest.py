@@ -142,6 +142,12 @@ BACKENDS = ("folder", "postgres")
 """Where the queue of jobs can be."""
 
 
+slow_on_postgres = pytest.mark.parametrize(
+    "jobs_url", ["folder", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True
+)
+"""Marks a test with `jobs_url` that takes long, or has many cases: with a database it is slow."""
+
+
 @pytest.fixture(params=BACKENDS)
 def jobs_url(request: pytest.FixtureRequest) -> str | None:
     """Return None, for a queue of jobs in the folder, and then the URL of a new database."""

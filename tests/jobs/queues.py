@@ -101,6 +101,8 @@ async def serving(
     finally:
         task.cancel()
         await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()  # raises the exception of a defect
 
 
 def ended(jobs: Jobs, job: Job) -> Callable[[], Job | None]:

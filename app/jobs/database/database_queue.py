@@ -269,7 +269,7 @@ class DatabaseQueue(UnitQueue):
             self._jobs.volume.check()
             cause = exc.__cause__ if isinstance(exc, StoreUnavailable | StoreDenied) else exc
             if isinstance(cause, OSError):  # it is not, for example, a lock that a service holds
-                self._jobs.note_damaged(job, cause.strerror or str(cause))
+                self._jobs.note_damaged(job, f"its files cannot be read: {cause.strerror or cause}")
         return []
 
     async def _change(self, row_id: int, at: datetime | None) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from app.errors import StoreUnavailable
 from app.jobs.progress import Progress, rounded
-from app.jobs.records import Failure, JobState
+from app.jobs.records import UNFINISHED, Failure, JobState
 from app.jobs.units.records import ENTRY, MAX_ENTRY_BYTES, MAX_UNITS, PRIVATE_FILE, Entry, EntryKind, ResultPlace
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular
@@ -171,7 +171,7 @@ class JobLog:
     def _apply(self, entry: Entry, read_at: float) -> None:
         if self.end is not None:
             return
-        if entry.event == EntryKind.END and entry.state:
+        if entry.event == EntryKind.END and entry.state and entry.state not in UNFINISHED:
             self.end, self.ended_at = entry.state, entry.at
         unit = entry.unit
         if unit is None or unit >= self._units or unit in self.done:

@@ -88,8 +88,7 @@ class UnitClaims:
             if open_job.log.end is not None or open_job.log.is_complete:
                 self._end(open_job)
                 return None
-            if (job.units or 0) > MAX_UNITS:
-                raise RecordDamaged(f"it has more than {MAX_UNITS:,} units")
+            _check_number_of_units(job)
             while (lock := ExitStack()) and (number := self._lock_one(open_job, lock)) is not None:
                 try:
                     claim = self._begin(open_job, number, lock, understands)
@@ -113,7 +112,8 @@ class UnitClaims:
             if open_job.log.end is not None or open_job.log.is_complete:
                 self._end(open_job)
                 raise JobEnded
-            if number in open_job.log.done or number >= min(job.units or 0, MAX_UNITS):
+            _check_number_of_units(job)
+            if number in open_job.log.done or number >= (job.units or 0):
                 return None
             if number in open_job.claimed:
                 raise ModelLocked(lock_name(job.id, number))
@@ -134,6 +134,7 @@ class UnitClaims:
         with open_job.using, explaining_refusals(), contextlib.suppress(JobNotFound):
             self._refresh(open_job)
             if open_job.log.end is None and not open_job.log.is_complete:
+                _check_number_of_units(job)
                 return list(open_job.log.missing)
             self._end(open_job)
         return []
@@ -284,6 +285,12 @@ class UnitClaims:
                 each.path or open_job.folder.record, JOB.kind, str(each), may_be_missing=True
             )
         return unit, task, str(damages[0]) if damages else None
+
+
+def _check_number_of_units(job: Job) -> None:
+    """Raise RecordDamaged if the record has more units than a job can have, so that nobody lists or queues them."""
+    if (job.units or 0) > MAX_UNITS:
+        raise RecordDamaged(f"it has more than {MAX_UNITS:,} units")
 
 
 def _check_unfinished(open_job: OpenJob) -> None:

@@ -118,5 +118,8 @@ async def test_a_log_that_gives_an_error_delays_no_other_job(
         assert {await finish_next(service) for _ in range(2)} == {0, 1}
         (damaged,) = service.jobs.volume.records.damaged("job")
 
-    assert (broken.id in damaged.path, damaged.reason) == (True, os.strerror(errno.EIO))
+    assert (broken.id in damaged.path, damaged.reason) == (
+        True,
+        f"its files cannot be read: {os.strerror(errno.EIO)}",
+    )
     assert numbers_of(jobs, job) == [0, 1]
