@@ -1,10 +1,12 @@
 """Jobs that a former version has left, or still runs: pulls become jobs of units, and other jobs fail."""
 
+import asyncio
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from anyio import to_thread
 
 from app.build import build_jobs
 from app.jobs.folder import Jobs
@@ -12,10 +14,15 @@ from app.jobs.progress import Progress
 from app.jobs.records import JobState
 from app.jobs.sweep import sweep_jobs
 from app.jobs.units.open_jobs import lock_name
+from app.jobs.units.unit_queue import queue_name
+from app.pulls.pull_jobs import PULL
 from app.store.store import Store
 from app.store.volume.renames import rename_path
+from tests.jobs.queues import serving
 from tests.support.held_jobs import DAY, create_pull, files, finish_pull, former_record, store_on
+from tests.support.waiting import STEP_SECONDS, Deadline
 
+PULLS = queue_name(PULL, is_downloaded=True)
 OLD = "2026-11-21T09:20:12.041523+00:00"
 REQUEST = {"url": "http://localhost/a.bin"}
 
@@ -39,6 +46,24 @@ def test_a_pull_that_was_left_becomes_a_job_of_units(store: Store, jobs: Jobs) -
     assert (job.id, job.units, job.request, job.webhook) == (job_id, 1, REQUEST, "https://receiver.example/")
     assert (job.state, job.phase, job.progress) == (JobState.RUNNING, "downloading", Progress(7, 9))
     assert finish_pull(jobs, job, {"models": []}).state is JobState.SUCCEEDED
+
+
+@pytest.mark.anyio
+async def test_a_pull_that_was_left_is_queued(
+    store: Store, jobs: Jobs, jobs_url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that runs while a sweep turns the record, which tells no database of it, can work on the pull."""
+    monkeypatch.setattr("app.jobs.database.database_queue.FILL_SECONDS", 0.1)
+    async with serving(store, jobs_url, jobs=jobs) as service:
+        job_id = former_pull(store, jobs)
+        await to_thread.run_sync(sweep_jobs, jobs, DAY)
+        deadline = Deadline(60)
+        while (claim := await service.queue.claim_next({PULLS}, lambda *_: True)) is None:
+            assert not deadline.is_over
+            await asyncio.sleep(STEP_SECONDS)
+        await service.queue.release(claim)
+
+    assert (claim.job.id, claim.task.parameters) == (job_id, REQUEST)
 
 
 def test_a_new_pull_is_left_to_the_former_service_that_made_it(store: Store, jobs: Jobs) -> None:

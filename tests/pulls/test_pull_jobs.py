@@ -7,20 +7,22 @@ from app.errors import IdempotencyKeyReused, TooManyUnits
 from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
 from app.jobs.idempotency import RequestKey
-from app.jobs.units.folder_queue import FolderQueue
 from app.jobs.units.new_units import NewUnits
+from app.jobs.units.unit_queue import queue_name
 from app.jobs.units.unit_work import MAX_ATTEMPTS
-from app.pulls.pull_jobs import PullJobs
+from app.pulls.pull_jobs import PULL, PullJobs
 from app.pulls.request import PullRequest
 from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor
 from app.store.store import Store
+from tests.jobs.queues import serving
 from tests.support.held_jobs import ME, create_pull, finish_pull, store_on
 from tests.support.hub import running_hub
 from tests.support.own_pulls import PullService
 
 A, B = PullRequest(url="http://a.example/a.bin"), PullRequest(url="http://b.example/b.bin")
 KEY = RequestKey("key-1", "0" * 64)
+PULLS = queue_name(PULL, is_downloaded=True)
 
 
 def test_a_key_gets_its_pull_also_when_that_is_finished(store: Store, jobs: Jobs) -> None:
@@ -83,19 +85,21 @@ def test_waiting_pulls_are_bounded(store: Store, jobs: Jobs) -> None:
     assert pulls.find_or_create(PullRequest(url="http://c.example/c.bin"), ME)[1]
 
 
-def test_the_pulls_of_a_caller_take_turns_between_their_sources(store: Store, jobs: Jobs) -> None:
+@pytest.mark.anyio
+async def test_the_pulls_of_a_caller_take_turns_between_their_sources(
+    store: Store, jobs: Jobs, jobs_url: str | None
+) -> None:
     """Many pulls from one host, which came first, do not keep a pull from another host waiting."""
     pulls = PullJobs(store, jobs)
     many = [pulls.find_or_create(PullRequest(url=f"http://a.example/{each}.bin"), ME)[0].id for each in range(3)]
     other, _ = pulls.find_or_create(B, ME)
-    queue = FolderQueue(jobs)
-
-    claims = [queue.claim_accepted(lambda _: True) for _ in range(3)]
+    async with serving(store, jobs_url, jobs=jobs) as service:
+        claims = [await service.queue.claim_next({PULLS}, lambda *_: True) for _ in range(3)]
+        for claim in claims:
+            assert claim
+            await service.queue.release(claim)
 
     assert [claim and claim.job.id for claim in claims] == [many[0], other.id, many[1]]
-    for claim in claims:
-        assert claim
-        claim.release()
 
 
 @pytest.mark.anyio

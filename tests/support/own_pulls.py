@@ -7,6 +7,7 @@ from typing import Any
 
 from app.events import OnEvent
 from app.fetching.http_client import HttpClient
+from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.units.folder_queue import FolderQueue
@@ -44,8 +45,10 @@ class PullService:
         at_once: int = 1,
         on_published: OnPublished = on_published,
         on_event: OnEvent = lambda *_: None,
+        jobs_url: str | None = None,
     ) -> None:
-        queue = FolderQueue(jobs)
+        """Without `jobs_url`, the queue is the folder. Otherwise it is away until `runner.run` has connected."""
+        self.queue = queue = DatabaseQueue(jobs, jobs_url, on_event) if jobs_url else FolderQueue(jobs)
         self.requests = PullRequests(store, jobs, queue, sources, limits, max_waiting=1000)
         units = PullUnits(store, jobs.units.claims, sources, limits, on_published=on_published, on_event=on_event)
         self.runner = UnitRunner(queue, {PULL: units}, on_event, lanes=Lanes(pulls=at_once))

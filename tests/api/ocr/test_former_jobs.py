@@ -44,9 +44,9 @@ def put_job(models: Path, results: str | None = None, **changes: Any) -> None:
         (folder / f"{ID}.result").write_text(results)
 
 
-def test_the_results_are_a_page(serve: Serve) -> None:
+def test_the_results_are_a_page(serve_jobs: Serve) -> None:
     """The results of a former job have the form of a page of the present version."""
-    service = serve(job_retention="100d")
+    service = serve_jobs(job_retention="100d")
     put_job(service.models_dir, json.dumps(RESULTS))
 
     page = service.client.get(f"/ai/jobs/{ID}/results").raise_for_status().json()
@@ -57,20 +57,20 @@ def test_the_results_are_a_page(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("results", [None, "", "[]", '{"results": 7}', '{"results": [7]}', "[" * 100_000, "{}"])
-def test_damaged_results_are_none(serve: Serve, results: str | None) -> None:
+def test_damaged_results_are_none(serve_jobs: Serve, results: str | None) -> None:
     """The results of a former job that are missing or damaged answer 404."""
-    service = serve(job_retention="100d")
+    service = serve_jobs(job_retention="100d")
     put_job(service.models_dir, results)
 
     assert problem_of(service.client.get(f"/ai/jobs/{ID}/results")) == (404, "job-not-found")
 
 
-def test_a_job_that_was_left_fails(serve: Serve) -> None:
+def test_a_job_that_was_left_fails(serve_jobs: Serve) -> None:
     """A former job whose service has ended is failed by the next sweep, and has no results."""
-    first = serve(job_retention="100d")
+    first = serve_jobs(job_retention="100d")
     first.stop()
     put_job(first.models_dir, state="running", phase="working", result=None, finished_at=None)
-    service = serve(job_retention="100d")
+    service = serve_jobs(job_retention="100d")
 
     eventually(lambda: service.client.get(f"/ai/jobs/{ID}").json()["state"] == "failed", within=60)
 

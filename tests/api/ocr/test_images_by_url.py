@@ -34,7 +34,9 @@ def hub(shared_hub: Hub) -> Hub:
 
 
 @pytest.fixture(scope="module")
-def running(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+def running(
+    shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory, jobs_settings: dict[str, Any]
+) -> Iterator[RunningService]:
     settings: dict[str, Any] = {
         "engine_class": "tests.support.engines:Reads",
         "pull_allowed_urls": f"{shared_hub.cdn_url}/scans",
@@ -45,8 +47,8 @@ def running(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "image_download_timeout": "10m",
         "pull_stall_timeout": "10m",
     }
-    with RunningService(tmp_path_factory.mktemp("by-url"), **settings) as service:
-        yield service.wait_until_ready()
+    with RunningService(tmp_path_factory.mktemp("by-url"), **settings, **jobs_settings) as service:
+        yield service.wait_for_queue().wait_until_ready()
 
 
 @pytest.fixture
