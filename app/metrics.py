@@ -6,7 +6,7 @@ nor model names are labels.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from app.events import EventName
 from app.jobs.records import UNFINISHED, JobState
 from app.jobs.units.kinds import ItemJobKind
 from app.store import Action
+from app.store.volume.checks import VolumeCheck
 
 Fields = dict[str, Any]
 Handlers = dict[EventName, Callable[[Fields], None]]
@@ -81,8 +82,8 @@ class Observation:
     total_bytes: int | None
     damaged_records: dict[str, int]
     """How many records of `.store/` are damaged, by kind."""
-    volume_checks: dict[str, bool]
-    """The checks of the model folder's file system by name; True if the check passes."""
+    volume_checks: Sequence[VolumeCheck]
+    """The results of the checks of the model folder's file system."""
     is_writable: bool
     """False if the model folder could not be written at the last check."""
     is_journal_writable: bool
@@ -90,11 +91,11 @@ class Observation:
     journal_waiting: int
     """The number of journal entries that wait in memory until the journal can be written."""
     units_waiting: dict[str, int]
-    """How many files and texts of jobs have no result yet, by the kind of job."""
+    """How many files and texts of jobs, and pulls, have no result yet, by the kind of job."""
     units_oldest_seconds: dict[str, float]
     """How long ago the oldest unfinished job was created, by the kind of job."""
-    units_running: int
-    """How many files and texts of jobs this service works on."""
+    units_running: dict[str, int]
+    """How many files and texts of jobs, and pulls, this service works on, by the kind of job. Each kind has a value."""
     is_queue_available: bool
     """Whether new jobs can be queued."""
     webhooks_pending: int
@@ -321,7 +322,10 @@ class _Exposition(Collector):
             {"version": now.version, "vendor_version": now.vendor_version or ""},
         )
         yield from _engine(now)
-        yield from _store(now)
+        yield _gauge("ocr_store_available", "1 while the model folder is available.", value=now.models is not None)
+        if now.models is not None:
+            yield from _folder(now)
+        yield from _service(now)
         yield _gauge(
             "ocr_sweep_timestamp_seconds",
             "When the last complete clean-up of the folder ended; at first when the service started.",
@@ -352,30 +356,36 @@ def _engine(now: Observation) -> Iterator[Metric]:
     yield _gauge("ocr_engine_capability", "1 if the capability is available.", "capability", now.capabilities)
 
 
-def _store(now: Observation) -> Iterator[Metric]:
-    yield _gauge("ocr_store_available", "1 while the model folder is available.", value=now.models is not None)
+def _folder(now: Observation) -> Iterator[Metric]:
+    """Yield the gauges of an available model folder. They are left out, and not 0, while it is unavailable."""
     yield _gauge("ocr_store_models", "Models in the folder.", value=now.models)
     yield _gauge("ocr_store_bytes", "Bytes of files in the model folder, by kind.", "kind", now.store_bytes)
     yield _gauge("ocr_store_free_bytes", "Free space on the model folder's disk.", value=now.free_bytes)
     yield _gauge("ocr_store_disk_bytes", "The size of the model folder's disk.", value=now.total_bytes)
     yield _gauge("ocr_store_writable", "1 while the model folder can be written.", value=now.is_writable)
+    damaged = {kind: now.damaged_records.get(kind, 0) for kind in RECORD_KINDS}
+    yield _gauge("ocr_store_damaged_records", "Records in the folder that cannot be read.", "kind", damaged)
+    passed = {check.name.value: check.ok for check in now.volume_checks}
+    yield _gauge("ocr_volume_check", "1 if the folder's file system passes the check.", "check", passed)
+    required = {check.name.value: check.required for check in now.volume_checks}
+    yield _gauge("ocr_volume_check_required", "1 if changes are refused unless the check passes.", "check", required)
+    waiting = dict.fromkeys(now.units_running, 0) | now.units_waiting
+    yield _gauge("ocr_units_waiting", "Files and texts of jobs, and pulls, without a result.", "kind", waiting)
+    oldest = dict.fromkeys(now.units_running, 0.0) | now.units_oldest_seconds
+    yield _gauge("ocr_units_oldest_seconds", "Age of the oldest unfinished job.", "kind", oldest)
+
+
+def _service(now: Observation) -> Iterator[Metric]:
     yield _gauge("ocr_journal_writable", "1 while the journal can be written.", value=now.is_journal_writable)
     yield _gauge(
         "ocr_journal_waiting", "Entries that wait until the journal can be written.", value=now.journal_waiting
     )
-    kinds = [kind.value for kind in ItemJobKind]
-    waiting = dict.fromkeys(kinds, 0) | now.units_waiting
-    yield _gauge("ocr_units_waiting", "Files and texts of jobs without a result.", "kind", waiting)
-    oldest = dict.fromkeys(kinds, 0.0) | now.units_oldest_seconds
-    yield _gauge("ocr_units_oldest_seconds", "Age of the oldest unfinished job.", "kind", oldest)
-    yield _gauge("ocr_units_running", "Files and texts of jobs that this service works on.", value=now.units_running)
+    help_running = "Files and texts of jobs, and pulls, that this service works on."
+    yield _gauge("ocr_units_running", help_running, "kind", now.units_running)
     yield _gauge("ocr_queue_available", "1 while jobs can be queued.", value=now.is_queue_available)
     yield _gauge(
         "ocr_webhooks_pending", "Webhooks of finished jobs that are still to be sent.", value=now.webhooks_pending
     )
-    damaged = {kind: now.damaged_records.get(kind, 0) for kind in RECORD_KINDS}
-    yield _gauge("ocr_store_damaged_records", "Records in the folder that cannot be read.", "kind", damaged)
-    yield _gauge("ocr_volume_check", "1 if the folder's file system passes the check.", "check", now.volume_checks)
 
 
 def _gauge(

@@ -33,7 +33,7 @@ def queried() -> Iterator[tuple[str, set[str]]]:
     """Yield each metric of the dashboard and the alerts, with the labels that select it."""
     for text in (DASHBOARD.read_text().replace('\\"', '"'), ALERTS.read_text()):
         for name, labels in re.findall(r"\b(ocr_[a-z_]+)(?:\{([^}]*)\})?", text):
-            yield name, set(re.findall(r"(\w+)=", labels)) - {"instance"}
+            yield name, set(re.findall(r"(\w+)!?=", labels)) - {"instance"}
 
 
 def test_every_metric_is_exported(exported: dict[str, set[str]]) -> None:

@@ -100,6 +100,7 @@ tests:
       - {{series: '{units}, kind="images", instance="a"}}', values: "400"}}
       - {{series: '{units}, kind="images", instance="b"}}', values: "397"}}
       - {{series: '{units}, kind="texts", instance="a"}}', values: "0"}}
+      - {{series: '{units}, kind="pull", instance="a"}}', values: "100"}}
       - {{series: '{calls}, instance="a"}}', values: "3"}}
       - {{series: '{calls}, instance="b"}}', values: "4"}}
     promql_expr_test:
@@ -110,7 +111,7 @@ tests:
 @pytest.mark.slow
 @pytest.mark.parametrize(("trigger", "value"), [("units", 400), ("requests", 7), ("units", 797)])
 def test_a_trigger_counts_each_unit_once(built: list[Any], tmp_path: Path, trigger: str, value: int) -> None:
-    """Every service exports all units, and its own calls: two services have 400 units, not 797, and 7 calls."""
+    """Every service exports all units, and its own calls: two services have 400 files, not 797, and 7 calls."""
     (found,) = [each for each in of_kind("ScaledObject", built)["spec"]["triggers"] if each["name"] == trigger]
     labels = '{job="ocr-model-service", namespace="ocr"'
     names = {"units": f"ocr_units_waiting{labels}", "calls": f"ocr_engine_waiting{labels}"}

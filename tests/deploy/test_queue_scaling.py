@@ -22,6 +22,7 @@ from tests.support.waiting import eventually
 PROMETHEUS = Path("/usr/bin/prometheus")
 COMPONENTS = KUBERNETES / "components"
 UNITS, CALLS = 7, 5
+RUNNING = 'ocr_units_running{kind="images"} '
 
 pytestmark = [
     pytest.mark.slow,
@@ -96,7 +97,7 @@ def test_the_queries_count_each_unit_and_each_call_once(serve: Serve, tmp_path: 
         try:
             eventually(lambda: ask(queries["units"]) == 0, within=60)
             job = services[0].client.post("/ocr/jobs", files=files).raise_for_status().headers["location"]
-            eventually(lambda: all(gauge(each, "ocr_units_running") == 1 for each in services), within=60)
+            eventually(lambda: all(files_in_work(each) == 1 for each in services), within=60)
             callers = [
                 threads.submit(service.client.post, "/ocr", content=image, headers=headers)
                 for service, count in zip(services, (2, 2, 1), strict=True)
@@ -111,7 +112,7 @@ def test_the_queries_count_each_unit_and_each_call_once(serve: Serve, tmp_path: 
         eventually(lambda: [ask(query) for query in queries.values()] == [0, 0], within=60)
 
 
-def gauge(service: RunningService, name: str) -> float:
-    """Return the value of a gauge without labels."""
-    (line,) = [line for line in service.client.get("/metrics").text.splitlines() if line.startswith(f"{name} ")]
+def files_in_work(service: RunningService) -> float:
+    """Return how many files of jobs a service works on."""
+    (line,) = [line for line in service.client.get("/metrics").text.splitlines() if line.startswith(RUNNING)]
     return float(line.split()[1])

@@ -99,13 +99,13 @@ async def _observe(
         units_oldest_seconds={
             kind: max(0.0, time.time() - oldest.timestamp()) for kind, (_, oldest) in waiting.items()
         },
-        units_running=state.unit_runner.running,
+        units_running=dict(state.unit_runner.running),
         is_queue_available=state.unit_runner.queue.problem is None,
         webhooks_pending=state.outbox.pending,
         damaged_records=await to_thread.run_sync(store.volume.records.counts, limiter=threads.measurements)
         if storage
         else {},
-        volume_checks={check.name.value: check.ok for check in watch.checks},
+        volume_checks=watch.checks,
     )
 
 

@@ -56,6 +56,8 @@ class UnitRunner:
         self._preference = preference
         self._loop = PollLoop(self._claim_some)
         self._lanes = (lanes or Lanes()).build(self._loop.wake)
+        self.running = dict.fromkeys(works, 0)
+        """How many units this service works on now, by the kind of job. A pull that waits for its source counts."""
         self._continued = set[CancelScope]()
         """The running work on units that any service can continue where it was left."""
         self._finish_by = 0.0
@@ -104,11 +106,6 @@ class UnitRunner:
         """Give the units back, so that any service on the folder can work on them."""
         self._stopped.set()
         self._loop.stop()
-
-    @property
-    def running(self) -> int:
-        """How many units this service works on, paused ones included."""
-        return sum(lane.units for lane in self._lanes.values())
 
     async def work_on(self, job: Job) -> None:
         """Work on the next unit of a job, if no service works on it. `run` need not run."""
@@ -163,10 +160,20 @@ class UnitRunner:
         JOB.set(claim.job.id)
         CALLER.set(claim.job.created_by.name)
         try:
-            if not await self._work_and_release(claim, place):
+            with self._counted(claim.job.kind):
+                is_done = await self._work_and_release(claim, place)
+            if not is_done:
                 await self._loop.pause(NOT_NOW_SECONDS)
         finally:
             place.leave()
+
+    @contextlib.contextmanager
+    def _counted(self, kind: str) -> Iterator[None]:
+        self.running[kind] += 1
+        try:
+            yield
+        finally:
+            self.running[kind] -= 1
 
     async def _work_and_release(self, claim: Claim, place: Place) -> bool:
         """Work on a unit and end its claim. Return False if the unit could not be worked on."""

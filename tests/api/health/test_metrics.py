@@ -21,6 +21,18 @@ from tests.support.waiting import eventually
 
 ACTIONS = ("uploaded", "trashed", "restored", "deleted", "purged", "pulled")
 ALERTS = ROOT / "deploy" / "prometheus"
+GAUGES_OF_THE_FOLDER = {
+    "ocr_store_models",
+    "ocr_store_bytes",
+    "ocr_store_free_bytes",
+    "ocr_store_disk_bytes",
+    "ocr_store_writable",
+    "ocr_store_damaged_records",
+    "ocr_volume_check",
+    "ocr_volume_check_required",
+    "ocr_units_waiting",
+    "ocr_units_oldest_seconds",
+}
 
 
 @pytest.fixture
@@ -118,6 +130,17 @@ def test_the_licence_the_queue_and_the_sweeps(serve: Serve, tmp_path: Path) -> N
     assert (value(service, "ocr_sweep_timestamp_seconds") or 0) > 1e9
 
 
+@pytest.mark.parametrize("is_single", [False, True])
+def test_checks_of_the_volume_that_changes_need(serve: Serve, *, is_single: bool) -> None:
+    """Each check says whether changes are refused if it fails; for a service alone on its folder they are fewer."""
+    service = serve(engine_class=ECHO, single_service=is_single).wait_until_ready()
+
+    assert value(service, "ocr_volume_check", check="file-numbers") == 1
+    required = {name: value(service, "ocr_volume_check_required", check=name) for name in ("locks", "file-numbers")}
+    assert required == {"locks": 1, "file-numbers": not is_single}
+    assert value(service, "ocr_volume_check_required", check="fsync") == 0
+
+
 def test_calls_loads_and_releases_of_the_engine(counting: RunningService) -> None:
     """Engine calls are counted by processor and outcome, loads by processor, and releases with their bytes."""
     (counting.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True)
@@ -136,12 +159,18 @@ def test_calls_loads_and_releases_of_the_engine(counting: RunningService) -> Non
 
 
 def test_a_missing_model_folder_has_no_sizes(counting: RunningService) -> None:
-    """If the model folder is missing, `ocr_store_available` is 0 and the folder has no other gauges."""
+    """If the model folder is missing, `ocr_store_available` is 0 and the folder has no other gauges, not even a 0.
+
+    An autoscaler would take 0 waiting files for an empty queue.
+    """
+    assert {name for name, family in scrape(counting).items() if family.samples} >= GAUGES_OF_THE_FOLDER
+
     counting.models_dir.rename(counting.models_dir.with_name("away"))
 
     eventually(lambda: value(counting, "ocr_store_available") == 0)
-    assert value(counting, "ocr_store_models") is None
-    assert value(counting, "ocr_store_bytes", kind="models") is None
+    of_folder = {family.name for family in scrape(counting).values() if family.samples and family.type == "gauge"}
+    assert of_folder & GAUGES_OF_THE_FOLDER == set()
+    assert "ocr_units_running" in of_folder
 
 
 def test_openmetrics_is_given_to_who_asks_for_it(service: RunningService) -> None:

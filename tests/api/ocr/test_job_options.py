@@ -135,7 +135,7 @@ def test_a_caller_may_have_so_many_units(service: RunningService, tmp_path: Path
     assert problem_of(refused) == (429, "too-many-units")
     metrics = service.client.get("/metrics").text
     assert 'ocr_units_waiting{kind="images"} 5.0' in metrics
-    assert "ocr_units_running 1.0" in metrics
+    assert 'ocr_units_running{kind="images"} 1.0' in metrics
     assert (refused.json()["waiting"], refused.json()["limit"], refused.headers["retry-after"]) == (5, 6, "30")
     gate.touch()
     finished(service, held)

@@ -41,6 +41,23 @@ def test_equal_requests_share_one_job(pair: list[RunningService], hub: Hub) -> N
     assert len(hub.asked("cdn")) == 1
 
 
+def test_a_running_pull_counts_in_gauges_of_its_own(service: RunningService, hub: Hub) -> None:
+    """Gauges of files and texts do not count pulls, so that a pull does not hide that no service reads files."""
+    hub.faults.append(Fault(wait_after=CUT))
+    gate = hub.faults[0].gate
+    asked = request_pull(service)
+    eventually(lambda: job_at(service, asked)["progress"]["done"] == CUT)
+
+    running = service.client.get("/metrics").text
+    gate.set()
+    assert finished(service, asked)["state"] == "succeeded"
+
+    for gauge in ("ocr_units_running", "ocr_units_waiting"):
+        values = {kind: f'{gauge}{{kind="{kind}"}} {count}' for kind, count in {"pull": 1.0, "images": 0.0}.items()}
+        assert {kind for kind, line in values.items() if line in running} == {"pull", "images"}
+    eventually(lambda: 'ocr_units_running{kind="pull"} 0.0' in service.client.get("/metrics").text)
+
+
 @pytest.mark.slow
 def test_pulls_beyond_the_limit_wait(start: Serve, hub: Hub) -> None:
     """At most OCR_PULLS_AT_ONCE pulls run; the others wait, and the oldest runs first."""

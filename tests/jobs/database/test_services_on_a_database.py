@@ -90,7 +90,7 @@ def test_a_service_without_its_database(serve: Serve, tmp_path: Path, server: Po
     path = post(service, f"wait_for {goes_on}", "read b").headers["location"]
     jobs = tmp_path / "models/.store/jobs"
     before = sorted(each.name for each in jobs.iterdir())
-    eventually(lambda: "ocr_units_running 1.0" in service.client.get("/metrics").text, within=60)
+    eventually(lambda: 'ocr_units_running{kind="images"} 1.0' in service.client.get("/metrics").text, within=60)
 
     server.stop()
     eventually(lambda: not queue_check(service)["ok"], within=60)
@@ -119,7 +119,10 @@ def test_a_cancelled_job_is_over_on_another_service(serve: Serve, tmp_path: Path
     first, second = (start(serve, tmp_path, server, name) for name in ("first", "second"))
     paths = [post(first, f"wait_for {tmp_path}/never").headers["location"] for _ in range(2)]
     for service in (first, second):
-        eventually(lambda service=service: "ocr_units_running 1.0" in service.client.get("/metrics").text, within=60)
+        eventually(
+            lambda service=service: 'ocr_units_running{kind="images"} 1.0' in service.client.get("/metrics").text,
+            within=60,
+        )
 
     for path in paths:
         assert second.client.delete(path).json()["state"] == "cancelled"

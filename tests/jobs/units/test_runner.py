@@ -15,7 +15,7 @@ from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, JobState, Priority
 from app.jobs.units import unit_runner
-from app.jobs.units.lanes import Lanes
+from app.jobs.units.lanes import LaneName, Lanes
 from app.jobs.units.records import Task, Unit
 from app.jobs.units.unit_claims import Claim, Outcome
 from app.jobs.units.unit_queue import Understands
@@ -252,8 +252,10 @@ async def test_a_pause_does_not_end_the_next_claim_of_its_unit(
     service.runner = runner
     async with running(service):
         await eventually_async(lambda: len(claims) == 2)
+        places = runner._lanes[LaneName.LOCAL]
+        assert (runner.running, places.units) == ({KIND: 1}, 2)  # a unit that was given back is not worked on
         runner.drain(3600)  # ends the pause
-        await eventually_async(lambda: runner.running == 1)
+        await eventually_async(lambda: places.units == 1)
 
         assert claims[1].open_job.claimed == {0}
         if isinstance(service.queue, DatabaseQueue):
@@ -279,7 +281,7 @@ async def test_a_release_that_fails_keeps_no_place(
         await service.runner.run()
     monkeypatch.setattr(service.queue, "release", release)
 
-    assert service.runner.running == 0
+    assert (service.runner.running, service.runner._lanes[LaneName.LOCAL].units) == ({KIND: 0}, 0)
     async with running(service):
         assert (await eventually_async(ended(jobs, job))).state == JobState.SUCCEEDED
 
