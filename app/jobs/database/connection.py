@@ -16,7 +16,19 @@ from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.schema import SchemaManager
 from psycopg import AsyncConnection, Error
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.errors import ConnectionTimeout, InsufficientPrivilege, RaiseException, ReadOnlySqlTransaction
+from psycopg.errors import (
+    ConnectionTimeout,
+    DuplicateObject,
+    ForeignKeyViolation,
+    InsufficientPrivilege,
+    LockNotAvailable,
+    RaiseException,
+    ReadOnlySqlTransaction,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedObject,
+    UndefinedTable,
+)
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
@@ -31,7 +43,14 @@ CONNECTIONS = 3
 OLDEST = 13
 """The oldest version of PostgreSQL that procrastinate's statements work with."""
 CONNECTING = "Check the host, port, user, password and database in OCR_JOBS_URL, and whether the server accepts them"
+INCOMPLETE = (
+    "A part of the queue's tables is missing. Run DROP SCHEMA ... CASCADE for the schema ocr_... of this folder: the "
+    "services then create it and queue the units of the folder again"
+)
 REMEDIES: dict[type[Error], str] = {
+    **dict.fromkeys((DuplicateObject, UndefinedColumn, UndefinedFunction, UndefinedObject, UndefinedTable), INCOMPLETE),
+    ForeignKeyViolation: "The other services had removed this one from their list, because it had sent no heartbeat "
+    "for ten seconds. It registers again by itself",
     InsufficientPrivilege: "Give the user in OCR_JOBS_URL the right CREATE on the database, and use one user for all "
     "services of the folder",
     ReadOnlySqlTransaction: "Name the server that can be written to in OCR_JOBS_URL; target_session_attrs=read-write "
@@ -44,6 +63,11 @@ INDEXES = (
     "CREATE INDEX ocr_units_ended ON procrastinate_jobs (id) WHERE status NOT IN ('todo', 'doing')",
 )
 """Indexes for the questions that procrastinate's own queries do not ask."""
+PARTS = """
+SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %(schema)s AND relkind = 'r'
+UNION SELECT proname FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = %(schema)s
+"""
+"""The names of the tables and functions of a schema."""
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it would log each attempt to connect; an event says it once
 
 
@@ -65,6 +89,10 @@ class DatabaseAway(Exception):
         super().__init__(f"{reason}. {remedy}" if remedy else reason)
 
 
+class DatabaseBusy(DatabaseAway):
+    """Another service holds a lock for longer than this one may wait. The database answers."""
+
+
 @asynccontextmanager
 async def answering(seconds: float = OPERATION_SECONDS) -> AsyncIterator[None]:
     """Raise DatabaseAway, RowGone or UnitWaits if an operation of the block fails; it may take `seconds`."""
@@ -78,6 +106,8 @@ async def answering(seconds: float = OPERATION_SECONDS) -> AsyncIterator[None]:
             raise UnitWaits from exc
         if isinstance(cause, RaiseException):
             raise RowGone from exc
+        if isinstance(cause, LockNotAvailable):
+            raise DatabaseBusy(_reason_of(cause)) from exc
         raise DatabaseAway(_reason_of(cause), REMEDIES.get(type(cause)) if isinstance(cause, Error) else None) from exc
 
 
@@ -199,7 +229,9 @@ def connection_info(url: str, schema: str) -> str:
     """Return what libpq needs to connect. Values in the URL go first, except the schema."""
     given: dict[str, Any] = dict(conninfo_to_dict(url))
     # The folder decides what was done, so the service need not wait until a row's change is on the disk.
-    options = ["-c synchronous_commit=off", *filter(None, [given.pop("options", "")]), f"-c search_path={schema}"]
+    # A service that is paused in a transaction must not keep its locks.
+    own = ["-c synchronous_commit=off", f"-c idle_in_transaction_session_timeout={2 * OPERATION_SECONDS:.0f}s"]
+    options = [*own, *filter(None, [given.pop("options", "")]), f"-c search_path={schema}"]
     defaults: dict[str, Any] = {
         "connect_timeout": int(OPERATION_SECONDS),
         "tcp_user_timeout": int(OPERATION_SECONDS * 2000),  # else a machine that vanished is noticed after minutes
@@ -243,9 +275,12 @@ async def _create_tables(connection: AsyncConnection[TupleRow], schema: str) -> 
     async with connection.transaction():
         # Several services may start at once.
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (schema,))
-        if await rows_of(
-            connection, "SELECT 1 WHERE to_regclass(%(table)s) IS NOT NULL", table=f"{schema}.procrastinate_jobs"
-        ):
+        found = {name for (name,) in await rows_of(connection, PARTS, schema=schema)}
+        if "procrastinate_jobs" in found:
+            if missing := sorted(
+                set(re.findall(r"CREATE (?:TABLE|FUNCTION) (\w+)", SchemaManager.get_schema())) - found
+            ):
+                raise DatabaseAway(f"{schema}.{missing[0]} is missing", INCOMPLETE)
             return
         await connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(schema)))
         await connection.execute(SchemaManager.get_schema())

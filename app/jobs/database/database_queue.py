@@ -22,6 +22,7 @@ from app.events import EventName, OnEvent
 from app.jobs.database.connection import (
     OPERATION_SECONDS,
     DatabaseAway,
+    DatabaseBusy,
     QueueDatabase,
     answering,
     open_database,
@@ -53,8 +54,11 @@ FILL_SECONDS = 10.0
 """How often a service looks in the folder for units that have no row, in seconds."""
 MAX_FETCHED = 100
 """How many rows are fetched at most for one claim; after them the runner looks at its other work."""
-BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
+BACK_OFF_SECONDS = (0.5, 0.5, 1.0, 2.0, 5.0)
+STABLE_SECONDS = 12.0
+"""A connection that lasts longer, in seconds, is followed by the shortest pause. An attempt to connect takes less."""
 NOT_YET = "this service has not reached it yet"
+BUSY = "another service queues many units of this key at present"
 
 
 class DatabaseQueue(UnitQueue):
@@ -94,6 +98,8 @@ class DatabaseQueue(UnitQueue):
             raise QueueUnavailable(self._reason)
         try:
             await defer_units(database, job, range(job.units or 0))
+        except DatabaseBusy as exc:
+            raise QueueUnavailable(BUSY) from exc
         except DatabaseAway as exc:
             self._lose(exc, database)
             raise QueueUnavailable(str(exc)) from exc
@@ -148,18 +154,17 @@ class DatabaseQueue(UnitQueue):
         self._wake, self._on_ended = wake, on_ended
         failures = 0
         while True:
-            self._lost = asyncio.Event()
+            self._lost, began = asyncio.Event(), time.monotonic()
             try:
                 async with open_database(self._url, self._jobs.volume.identity.id or "") as database:
                     await self._begin(database)
-                    failures = 0
                     await self._serve(database)
             except DatabaseAway as exc:
                 self._lose(exc, None)
             finally:
                 self._database = None
+            failures = 0 if time.monotonic() - began > STABLE_SECONDS else failures + 1
             await anyio.sleep(BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)])
-            failures += 1
 
     async def _begin(self, database: QueueDatabase) -> None:
         """Register this service, do what it owes, and queue what has no row."""
@@ -251,7 +256,8 @@ class DatabaseQueue(UnitQueue):
             for job in await to_thread.run_sync(self._jobs.unfinished_of_units):
                 units = await to_thread.run_sync(self._open_units, job)
                 if counts.get(job.id, 0) < len(units):
-                    await defer_units(database, job, units)
+                    with contextlib.suppress(DatabaseBusy):  # the next time will do
+                        await defer_units(database, job, units)
         except (StoreError, OSError):
             pass  # without the folder there are no units; requests report the reason
         await remove_ended(database)

@@ -20,6 +20,8 @@ UNITS_A_SECOND = 1000
 """How many units a slow database queues in a second, for the time limit."""
 AT_ONCE = 200
 """How many rows are in one statement: making it blocks the event loop."""
+TURN_SECONDS = 4.0
+"""How long a service waits, in seconds, while another one queues units of the same key."""
 MAX_TAG = (1 << 29) - 1
 """The highest tag; three classes of tags fit procrastinate's priorities, which have 32 bits."""
 
@@ -40,13 +42,15 @@ SELECT
     )
 """  # noqa: S608 - constants
 """The virtual time of a class and lane, and the last tag of a key there. NULL if there are no such units."""
-BEGIN_TO_DEFER = """
+BEGIN_TO_DEFER = f"""
 SELECT
-    pg_advisory_xact_lock(hashtextextended(current_schema() || ' defer', 0)),
+    set_config('lock_timeout', '{TURN_SECONDS:.0f}s', true),
+    pg_advisory_xact_lock(hashtextextended(current_schema() || ' defer ' || %(key)s, 0)),
     set_config('synchronous_commit', 'on', true)
 """
-"""One service at a time, so that no unit gets two rows, and no key the same tags twice. New rows are on the disk when
-they are committed: otherwise a killed database could give their ids, which services remember, to rows of other units.
+"""One service at a time for each key, so that no unit gets two rows, and no key the same tags twice. New rows are on
+the disk when they are committed: otherwise a killed database could give their ids, which services remember, to rows of
+other units.
 """
 OF_JOB = "args->>'job' = %(job)s AND status IN ('todo', 'doing')"
 
@@ -69,9 +73,12 @@ class UnitRow:
 
 
 async def defer_units(database: QueueDatabase, job: Job, units: Sequence[int]) -> None:
-    """Queue those of a job's units that have no row. If it raises DatabaseAway, some may be queued nevertheless."""
-    async with database.transaction(OPERATION_SECONDS + len(units) / UNITS_A_SECOND) as connection:
-        await rows_of(connection, BEGIN_TO_DEFER)
+    """Queue those of a job's units that have no row. If it raises DatabaseAway, some may be queued nevertheless.
+
+    Raises DatabaseBusy if another service queues units of the same key for longer than TURN_SECONDS.
+    """
+    async with database.transaction(OPERATION_SECONDS + TURN_SECONDS + len(units) / UNITS_A_SECOND) as connection:
+        await rows_of(connection, BEGIN_TO_DEFER, key=job.turn_taker)
         statement = f"SELECT (args->>'unit')::int FROM procrastinate_jobs WHERE {OF_JOB}"  # noqa: S608 - a constant
         queued = {number for (number,) in await rows_of(connection, statement, job=job.id)}
         if missing := [number for number in units if number not in queued]:

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from psycopg import AsyncConnection
 
 from app.errors import QueueUnavailable
 from app.events import EventName
 from app.jobs.database import database_queue
-from app.jobs.database.connection import DatabaseAway, QueueDatabase
-from app.jobs.database.database_queue import DatabaseQueue
+from app.jobs.database.connection import DatabaseAway, QueueDatabase, connection_info, rows_of
+from app.jobs.database.database_queue import BUSY, DatabaseQueue
+from app.jobs.database.unit_rows import BEGIN_TO_DEFER
 from app.jobs.folder import Jobs
 from app.jobs.records import JobState
 from app.jobs.units.unit_claims import Claim
+from app.store.actor import Actor
 from app.store.store import Store
 from tests.jobs.queues import Service, ended, running, serving
 from tests.support.deployed.postgres import Postgres, is_installed
@@ -123,6 +126,30 @@ async def test_an_emptied_database_is_filled_again(server: Postgres, url: str, s
 
     assert numbers_of(jobs, job) == [0, 1, 2, 3]
     assert log_lines(store, job).count("begun") == 4
+
+
+async def test_a_service_that_queues_for_long_does_not_make_the_database_away(
+    server: Postgres, url: str, store: Store, jobs: Jobs
+) -> None:
+    """While another service queues units of a key, a job of this key is refused; the queue and other keys work.
+
+    The other service is paused, and the database ends its transaction after some seconds.
+    """
+    service = Service(store, url)
+    async with running(service):
+        schema = await asyncio.to_thread(server.run, SCHEMAS, url)
+        other = await AsyncConnection.connect(connection_info(url, schema))
+        await rows_of(other, BEGIN_TO_DEFER, key="busy")
+        busy = create(jobs, "a", actor=Actor("busy"))
+        with pytest.raises(QueueUnavailable) as refusal:
+            await service.queue.add(busy)
+        assert refusal.value.reason == BUSY
+        free = await service.add(create(jobs, "b", actor=Actor("free")))
+        assert (await eventually_async(ended(jobs, free))).state == JobState.SUCCEEDED
+        assert (await eventually_async(ended(jobs, busy), within=60)).state == JobState.SUCCEEDED  # filled later
+        await other.close()
+
+    assert service.reported(EventName.QUEUE_AWAY) == []
 
 
 async def test_lost_rows_are_made_again(

@@ -81,6 +81,7 @@ def test_parameters_of_the_url_are_kept() -> None:
     info = connection_info("postgresql://host/jobs?options=-c%20statement_timeout%3D9&connect_timeout=1", "ocr_a")
 
     # Of two equal options the last one counts.
-    assert "options='-c synchronous_commit=off -c statement_timeout=9 -c search_path=ocr_a'" in info
+    own = "-c synchronous_commit=off -c idle_in_transaction_session_timeout=10s"
+    assert f"options='{own} -c statement_timeout=9 -c search_path=ocr_a'" in info
     assert "connect_timeout=1" in info
     assert schema_of("one") != schema_of("two")
