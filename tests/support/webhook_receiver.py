@@ -108,7 +108,11 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        length = int(self.headers.get("content-length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the sender was killed before it had sent the event
+            self.close_connection = True
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         sent = Sent(self.path, headers, body, time.monotonic())
         self.server.receiver.sent.append(sent)
