@@ -2,7 +2,6 @@
 
 import http.server
 import os
-import socket
 import subprocess
 import threading
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support.fork_server import run_command
+from tests.support.processes import free_port
 from tests.support.service import ECHO
 
 
@@ -45,8 +45,7 @@ def test_a_service_is_healthy_on_every_host(serve: Serve, settings: dict[str, st
 
 def test_a_port_where_no_service_listens_is_unhealthy() -> None:
     """Without a service on the port the exit status is 1, and stderr has the reason."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     checked = check(port=port)
 
     assert (checked.returncode, checked.stdout) == (1, "")

@@ -23,6 +23,7 @@ from tests.support.clients.answers import problem_of
 from tests.support.clients.raw import RawPatch, RawPost, RawPut
 from tests.support.clients.tus import CHUNK, begun
 from tests.support.files.model_files import NO_TENSORS
+from tests.support.processes import free_port
 from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
 
@@ -109,9 +110,8 @@ def send_until_refused(port: int, lost: list[str], answered: list[int]) -> None:
 
 def test_no_request_is_lost_when_a_drain_ends(serve: Serve) -> None:
     """After a drain, each caller gets an answer or is refused the connection; no connection breaks under a request."""
-    service = serve(engine_class=ECHO, drain_time="0.5s").wait_until_ready()
-    port, lost, answered = service.client.base_url.port, list[str](), list[int]()
-    assert port
+    port, lost, answered = free_port(), list[str](), list[int]()  # where no other service answers after the end
+    service = serve(engine_class=ECHO, drain_time="0.5s", port=port).wait_until_ready()
     with ThreadPoolExecutor(16) as threads:
         callers = [threads.submit(send_until_refused, port, lost, answered) for _ in range(16)]
         try:
