@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.service import ECHO, ROOT
+from tests.support.waiting import Deadline
 
 pytestmark = pytest.mark.slow
 
@@ -48,17 +49,17 @@ class Run:
 
     def until(self, *events: str) -> "Run":
         """Wait until one of the events is logged, or the process has ended."""
-        deadline = time.monotonic() + 90
+        deadline = Deadline(90)
         while self._process.poll() is None and not any(f'"{event}"' in self._output.read_text() for event in events):
-            assert time.monotonic() < deadline
+            assert not deadline.is_over
             time.sleep(0.02)
         return self
 
     def until_imported(self, module: str) -> "Run":
         """Wait until the process has loaded a module that is a library, which a command imports early."""
-        maps, deadline = Path(f"/proc/{self._process.pid}/maps"), time.monotonic() + 90
+        maps, deadline = Path(f"/proc/{self._process.pid}/maps"), Deadline(90)
         while module not in maps.read_text():
-            assert time.monotonic() < deadline
+            assert not deadline.is_over
             time.sleep(0.001)
         return self
 
