@@ -19,8 +19,8 @@ from app.store.records.reader import RecordReader
 from app.store.volume.renames import rename_path
 from app.tracing import traceparent
 
-DONE = "done"
-"""The phase of a job that succeeded."""
+WAITING, DONE = "waiting", "done"
+"""The phases of a job that no service has begun, and of one that succeeded."""
 DRAFT_SUFFIX = ".new"
 RECORD_NAME = "job.json"
 """The name of the record of a job of units, in the job's own folder."""
@@ -76,7 +76,7 @@ class Job:
     """The parameters of the job, as the API shows them."""
     updated_at: Time
     state: JobState = JobState.QUEUED
-    phase: str = "waiting"
+    phase: str = WAITING
     """The current step of the job; of a finished job, the last step."""
     progress: Progress = field(default_factory=Progress)
     result: JsonObject | None = None
@@ -118,7 +118,7 @@ class Job:
     @property
     def units_left(self) -> int:
         """How many units of the unfinished job have no result."""
-        return 1 if self.units is None or self.counts_bytes else self.units - self.progress.done
+        return 1 if self.units is None or self.counts_bytes else max(0, self.units - self.progress.done)
 
     @property
     def is_finished(self) -> bool:

@@ -20,7 +20,7 @@ from app.api.jobs.schemas import JobOut, describe
 from app.api.jobs.webhooks import BY_BODY, WEBHOOK, WebhookTargetsDep, WebhookUrl, checked_webhook
 from app.jobs.folder import Jobs
 from app.jobs.idempotency import RequestKey
-from app.jobs.records import Job
+from app.jobs.records import WAITING, Job
 from app.jobs.units.unit_runner import UnitRunner
 from app.pulls.pull_jobs import PULL, PullJobs
 from app.pulls.pull_requests import PullRequests
@@ -166,7 +166,7 @@ job_router = job_routes(
         noun="pull",
         kind=PULL,
         tag="pulls",
-        phases=("waiting", "resolving", "downloading", "verifying", "publishing"),
+        phases=(WAITING, "resolving", "downloading", "verifying", "publishing"),
         result="`models`, each with `name`, `size_bytes`, `sha256` and `outcome`, which is `pulled` or `kept`",
         cancel_scope=Scope.WRITE,
         cancel=_cancel,

@@ -14,8 +14,9 @@ from typing import Any
 from app.errors import JobNotFound, ModelInUse, ModelLocked, StoreUnavailable
 from app.events import EventName, OnEvent
 from app.jobs.progress import Progress
-from app.jobs.records import DONE, JOB, Failure, Job, JobState, process_name, write_record
+from app.jobs.records import DONE, JOB, WAITING, Failure, Job, JobState, process_name, write_record
 from app.jobs.units.job_log import JobLog
+from app.jobs.units.kinds import WORKING
 from app.jobs.units.records import Entry, EntryKind, JobFolder
 from app.store import Store, explaining_refusals
 from app.store.records.forms import RecordDamaged
@@ -28,7 +29,6 @@ MOST_OPEN = 1000
 """How many logs are remembered. The log of any other job is read from its beginning."""
 MOST_OPEN_UNITS = 200_000
 """How many units the remembered jobs have together, except for one job that has more. A unit takes up to 400 bytes."""
-WAITING_PHASE, RUNNING_PHASE = "waiting", "working"
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ class OpenJobs:
             last = JOB.parse(read_regular(open_job.folder.record, JOB.max_bytes))
             phase, progress = phase or last.phase, progress or last.progress
         else:
-            phase, progress = RUNNING_PHASE if log.has_begun else WAITING_PHASE, log.progress()
+            phase, progress = WORKING if log.has_begun else WAITING, log.progress()
         job = replace(job, phase=phase, progress=progress)
         if log.end is None:
             job = replace(job, state=JobState.RUNNING)

@@ -66,7 +66,7 @@ class _Snapshot:
         line = self.lines.setdefault(RANKS[job.priority], {}).setdefault(job.created_by.name, _KeyLine())
         line.ids.append(job.id)
         self.job_ids.add(job.id)
-        line.left.append(_left(job))
+        line.left.append(job.units_left)
         line.has_begun |= job.state is JobState.RUNNING
         rate = job.progress.rate
         if rate and (now - job.updated_at).total_seconds() < max(STALE_SECONDS, STALE_UNITS / rate):
@@ -89,7 +89,7 @@ class _Snapshot:
         def units_until(own_turns: int) -> int:
             return sum(min(line.total, own_turns + comes_first) for line, comes_first in others)
 
-        left = _left(job)
+        left = job.units_left
         until_end = ahead + left + units_until(older + max(0, left - 1))
         known_rate = self.rate or rate
         return QueuePlace(ahead + units_until(older), rounded(until_end / known_rate) if known_rate else None)
@@ -132,10 +132,6 @@ class QueuePlaces:
 def has_place(job: Job) -> bool:
     """Return True for an unfinished job whose units are files or texts. Pulls do not wait for the engine."""
     return job.units is not None and not job.is_finished and job.kind in {ItemJobKind.TEXTS, ItemJobKind.IMAGES}
-
-
-def _left(job: Job) -> int:
-    return max(0, (job.units or 0) - job.progress.done)
 
 
 def _comes_first(line: _KeyLine, own: _KeyLine, job_id: str) -> bool:
