@@ -22,7 +22,7 @@ from app.jobs.records import (
 from app.jobs.units.new_units import RECEIVED_SUFFIX
 
 STRAY_SECONDS = 3600.0
-"""The age at which a sweep removes a file that belongs to no job."""
+"""The age at which a sweep removes a file that belongs to no job, in seconds."""
 
 
 def sweep_jobs(jobs: Jobs, retention: timedelta, is_needed: Callable[[Job], bool] = lambda _: False) -> list[str]:
@@ -41,7 +41,7 @@ def sweep_jobs(jobs: Jobs, retention: timedelta, is_needed: Callable[[Job], bool
     jobs.expiry.seen_all(known)
     for path in folder.iterdir():
         with _reporting(jobs, path):
-            if path.suffix == KEY_SUFFIX and _is_older_than(path, STRAY_SECONDS):
+            if path.suffix == KEY_SUFFIX and is_older_than(path, STRAY_SECONDS):
                 if not jobs.units.keys.is_needed(path, known.__contains__):
                     path.unlink(missing_ok=True)
             elif JOB_ID.match(path.name) and _is_left(jobs, path, known, retention):
@@ -86,8 +86,8 @@ def _is_left(jobs: Jobs, path: Path, known: set[str], retention: timedelta) -> b
     if job_id := job_of_draft(path):
         if jobs.volume.has_lock_queries:
             return not jobs.is_locked(job_id)
-        return _is_older_than(path, STRAY_SECONDS)
-    if path.stem in known or not _is_older_than(path, STRAY_SECONDS):
+        return is_older_than(path, STRAY_SECONDS)
+    if path.stem in known or not is_older_than(path, STRAY_SECONDS):
         return False
     # The lock is checked first, because a new job is held until its record exists.
     if jobs.is_locked(path.stem):
@@ -98,10 +98,11 @@ def _is_left(jobs: Jobs, path: Path, known: set[str], retention: timedelta) -> b
     if path.suffix == RECEIVED_SUFFIX or not os.path.lexists(record):
         return True
     # A newer version of this service may have written a record that cannot be read: keep it as long as a finished job.
-    return read_record(jobs.volume.records, record) is None and _is_older_than(record, retention.total_seconds())
+    return read_record(jobs.volume.records, record) is None and is_older_than(record, retention.total_seconds())
 
 
-def _is_older_than(path: Path, seconds: float) -> bool:
+def is_older_than(path: Path, seconds: float) -> bool:
+    """Return True if a file was last written more than `seconds` ago; False if it is missing."""
     with contextlib.suppress(FileNotFoundError):
         return time.time() - path.lstat().st_mtime > seconds
     return False

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from app.errors import JobNotFound, ModelInUse, ModelLocked
 from app.jobs.folder import Jobs
 from app.jobs.records import JOB_ID, Job
+from app.jobs.sweep import STRAY_SECONDS, is_older_than
 from app.store import Store
 from app.store.records.forms import RecordDamaged
 from app.webhooks.records import Delivery, delivery_of, read_delivery, write_delivery
@@ -25,8 +25,6 @@ LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 """The longest pause that a receiver may ask for, in seconds."""
 DAMAGED_PAUSE_SECONDS = 60.0
 """The pause, in seconds, after which a damaged record is read again, because it may have been removed or replaced."""
-STRAY_SECONDS = 3600.0
-"""The age at which a sweep removes a file that belongs to no job, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,7 @@ class Outbox:
         known = set(self._jobs.ids())
         for path in self._folder.iterdir():
             is_of_job = path.suffix == ".json" and path.stem in known
-            if JOB_ID.match(path.name) and not is_of_job and _is_older_than(path, STRAY_SECONDS):
+            if JOB_ID.match(path.name) and not is_of_job and is_older_than(path, STRAY_SECONDS):
                 path.unlink(missing_ok=True)
 
     def _url_of(self, job_id: str) -> str | None:
@@ -189,9 +187,3 @@ class Outbox:
         for times in (self._not_before, self._paused):
             for gone in times.keys() - ids:
                 del times[gone]
-
-
-def _is_older_than(path: Path, seconds: float) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return time.time() - path.lstat().st_mtime > seconds
-    return False
