@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -178,7 +178,7 @@ class PreferredJob:
         return JSONResponse(described.model_dump(mode="json"), 202, {"location": location, APPLIED: applied})
 
 
-async def _preferred_job(
+async def _new_job(
     request: Request,
     jobs: Annotated[Jobs, part("jobs")],
     runner: Annotated[UnitRunner, part("unit_runner")],
@@ -186,6 +186,15 @@ async def _preferred_job(
     described: DescribeJobDep,
     max_waiting: Annotated[int, part("max_waiting_units")],
     idempotency_key: IdempotencyKey = None,
+) -> PreferredJob:
+    return PreferredJob(request, jobs, runner, actor, described, idempotency_key, max_waiting, wait_seconds=0)
+
+
+_NewJobDep = Annotated[PreferredJob, Depends(_new_job)]
+
+
+async def _preferred_wait(
+    request: Request,
     _: Annotated[
         str | SkipJsonSchema[None],
         Header(
@@ -196,10 +205,8 @@ async def _preferred_job(
             examples=["respond-async, wait=20"],
         ),
     ] = None,
-) -> PreferredJob | None:
-    # A job is a record in the model folder, where a read-only service writes nothing. RFC 7240 lets it ignore this.
-    if request.state.access.read_only:
-        return None
+) -> int | None:
+    """Return for how long the caller would wait for the results of a job, in seconds; None if it prefers no job."""
     # RFC 7240 is older than structured fields, but real values parse as one once their names are in lower case.
     text = ", ".join(request.headers.getlist("prefer")).lower()
     try:
@@ -210,22 +217,22 @@ async def _preferred_job(
         return None
     wait, _parameters = preferences.get("wait", (0, {}))
     is_number = isinstance(wait, int) and not isinstance(wait, bool)
-    seconds = min(max(wait, 0), MAX_WAIT_SECONDS) if is_number else 0
-    return PreferredJob(request, jobs, runner, actor, described, idempotency_key, max_waiting, seconds)
+    return min(max(wait, 0), MAX_WAIT_SECONDS) if is_number else 0
 
 
-async def _job_in_any_case(
-    request: Request,
-    jobs: Annotated[Jobs, part("jobs")],
-    runner: Annotated[UnitRunner, part("unit_runner")],
-    actor: ActorDep,
-    described: DescribeJobDep,
-    max_waiting: Annotated[int, part("max_waiting_units")],
-    idempotency_key: IdempotencyKey = None,
-) -> PreferredJob:
+async def _preferred_job(
+    request: Request, job: _NewJobDep, wait_seconds: Annotated[int | None, Depends(_preferred_wait)]
+) -> PreferredJob | None:
+    # A job is a record in the model folder, where a read-only service writes nothing. RFC 7240 lets it ignore `Prefer`.
+    if wait_seconds is None or request.state.access.read_only:
+        return None
+    return replace(job, wait_seconds=wait_seconds)
+
+
+async def _job_in_any_case(request: Request, job: _NewJobDep) -> PreferredJob:
     if request.state.access.read_only:
         raise ServiceReadOnly
-    return PreferredJob(request, jobs, runner, actor, described, idempotency_key, max_waiting, wait_seconds=0)
+    return job
 
 
 PreferredJobDep = Annotated[PreferredJob | None, Depends(_preferred_job)]
