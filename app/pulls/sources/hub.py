@@ -7,21 +7,14 @@ import httpx
 from anyio import CapacityLimiter, to_thread
 
 from app.errors import SourceNotAllowed, SourceUnavailable
-from app.fetching.http_client import Hints, HttpAnswer, HttpClient, explaining_environment, origin_of, shown
+from app.fetching.http_client import HttpAnswer, HttpClient, explaining_environment, origin_of, shown
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import SourceFile
+from app.pulls.sources.hub_hints import HUB_HINTS
 
 ANSWER_SECONDS = 120.0
 """How many seconds a hub may take to list the files of a request. The read timeout alone would not stop a hub that
 sends single bytes."""
-
-
-HUB_HINTS = Hints(
-    not_found="Check its spelling and the revision",
-    refused="A private or gated repository needs an OCR_HUB_TOKEN whose owner has access to it; the answer for a "
-    "repository that does not exist may be the same",
-)
-"""The hints for repositories of the hub, used when its files are listed and when they are downloaded."""
 
 
 class HubSource:

@@ -21,7 +21,7 @@ from app.fetching.http_client import refusal
 from app.pulls.request import SHA256_PATTERN, PullRequest, model_name
 from app.pulls.sources.base import SourceFile
 from app.pulls.sources.bounded_answers import bound_answers
-from app.pulls.sources.hub import HUB_HINTS
+from app.pulls.sources.hub_hints import HUB_HINTS
 
 TIMEOUT_SECONDS = 10.0
 MAX_SHOWN_NAME = 100
