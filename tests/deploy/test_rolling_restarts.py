@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.clients.jobs import finished_job
 from tests.support.clients.tus import CHUNK, upload_metadata
 from tests.support.deployed.proxies import KINDS, Proxy, are_installed
 from tests.support.hub import Hub
@@ -38,7 +39,6 @@ COUNT = 3
 """How many replicas there are."""
 UNITS = 3
 """How many files each job has."""
-FINAL = {"succeeded", "failed", "cancelled"}
 STARTING = ("engine-not-ready", "queue-unavailable")
 """nginx sends requests to a replica that has started, but not its engine, and has not connected to the database of the
 queue; the caller sends the request again."""
@@ -228,9 +228,9 @@ def check(service: RunningService, callers: list[Callers]) -> None:
         for name, content in answered.models.items():
             assert (service.models_dir / name).read_bytes() == content, name
         for path in answered.pulls:
-            assert ended(service, path) == "succeeded", path
+            assert finished_job(service, path, within=60)["state"] == "succeeded", path
         for path, texts in answered.jobs.items():
-            assert (ended(service, path), results(service, path)) == ("succeeded", texts)
+            assert (finished_job(service, path, within=60)["state"], results(service, path)) == ("succeeded", texts)
         assert answered.models
         assert answered.pulls
         assert answered.jobs
@@ -241,13 +241,3 @@ def results(service: RunningService, path: str) -> list[str]:
     """Return the text of every result of a job, by the index of its file. A file with two results is there twice."""
     answer = service.client.get(f"{path}/results").raise_for_status().json()
     return [f"{result['error'] or result['recognition']['text']}" for result in answer["results"]]
-
-
-def ended(service: RunningService, path: str) -> str:
-    """Wait until a job has ended, and return its state."""
-
-    def state() -> str | None:
-        found = str(service.client.get(path).raise_for_status().json()["state"])
-        return found if found in FINAL else None
-
-    return eventually(state, within=60)

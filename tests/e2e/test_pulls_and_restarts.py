@@ -12,17 +12,17 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.conftest import Serve
 from tests.support.clients.answers import problem_of
+from tests.support.clients.jobs import finished_job
 from tests.support.crash.labelled import everything
 from tests.support.crash.labelled_hub import LabelledHub, label_of, path_of
 from tests.support.processes import free_port
-from tests.support.service import ECHO, RunningService
+from tests.support.service import ECHO
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -31,7 +31,6 @@ RESTARTS = int(os.environ.get("TEST_PULL_RESTARTS", "6"))
 CALLERS = 3
 NAMES = 4
 PAUSE_SECONDS = 0.05
-FINAL = {"succeeded", "failed", "cancelled"}
 REFUSALS = {(409, "pull-conflict"), (409, "model-exists"), (409, "model-locked"), (503, "shutting-down")}
 """How a request to pull may be refused."""
 FAILURES = {"model-exists", "model-changed", "condition-failed"}
@@ -121,7 +120,7 @@ def test_pulls_outlive_restarts_and_end_as_they_are_told(serve_jobs: Serve, labe
         for caller in callers:
             caller.result()
 
-    jobs = {job: ended(services[0], job) for job in asked.jobs}
+    jobs = {job: finished_job(services[0], f"/pulls/{job}", within=60) for job in asked.jobs}
 
     assert asked.wrong == []
     assert {job["state"] for job in jobs.values()} >= {"succeeded", "cancelled"}
@@ -132,13 +131,3 @@ def test_pulls_outlive_restarts_and_end_as_they_are_told(serve_jobs: Serve, labe
         label = label_of(job["request"]["url"])
         assert (label in there) == (job["state"] == "succeeded"), job
         assert job["error"] is None or job["error"]["type"].rpartition(":")[2] in FAILURES, job
-
-
-def ended(service: RunningService, job: str) -> dict[str, Any]:
-    """Wait until a pull has ended, and return it."""
-
-    def look() -> dict[str, Any] | None:
-        found = dict(service.client.get(f"/pulls/{job}").raise_for_status().json())
-        return found if found["state"] in FINAL else None
-
-    return eventually(look, within=60)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.api.pulls.requests import CONTENT, CUT, FILE, REPOSITORY, job_at, request_pull
+from tests.api.pulls.requests import CONTENT, CUT, FILE, REPOSITORY, job_of, request_pull
 from tests.support.hub import Fault, running_hub
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
@@ -37,7 +37,7 @@ def pulling(tmp_path: Path) -> Iterator[tuple[RunningService, str]]:
             with (service.models_dir / "large.bin").open("wb") as file:
                 file.truncate(MODEL_BYTES)
             asked = request_pull(service)
-            eventually(lambda: job_at(service, asked)["progress"]["done"] == CUT, within=60)
+            eventually(lambda: job_of(service, asked)["progress"]["done"] == CUT, within=60)
             yield service, asked.headers["location"]
             fault.gate.set()
 

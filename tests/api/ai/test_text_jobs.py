@@ -14,6 +14,7 @@ from app.api.http.keys import Scope, entry_for
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.conftest import Serve
 from tests.support.clients.answers import problem_of
+from tests.support.clients.jobs import job_in_state
 from tests.support.files.model_files import NO_TENSORS
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
@@ -48,21 +49,11 @@ def begin(service: RunningService, *texts: str, **body: Any) -> str:
     return answer.headers["location"]
 
 
-def job_at(service: RunningService, location: str, state: str) -> dict[str, Any]:
-    """Wait until a job is in a state, and return the job."""
-
-    def probe() -> dict[str, Any] | None:
-        job: dict[str, Any] = service.client.get(location).raise_for_status().json()
-        return job if job["state"] == state else None
-
-    return eventually(probe) or {}
-
-
 def test_a_job_has_what_the_request_would_have_had(service: RunningService) -> None:
     """A job's results equal the answer of the request without `Prefer`; its record has neither texts nor answers."""
     location = begin(service, "a quik fox", "fail:too odd", diff=True)
 
-    job = job_at(service, location, "succeeded")
+    job = job_in_state(service, location, "succeeded")
 
     assert job["request"] == {"processor": "spell-check", "model": DEFAULT_MODEL, "texts": 2}
     assert job["result"] == {"failed_count": 1}
@@ -108,14 +99,14 @@ def test_jobs_need_no_place_in_the_queue(serve_jobs: Serve, tmp_path: Path) -> N
 
     assert {answer.status_code for answer in answers} == {202}
     for answer in answers:
-        job_at(service, answer.headers["location"], "succeeded")
+        job_in_state(service, answer.headers["location"], "succeeded")
     assert service.client.get("/ai/jobs").json()["count"] == 20
 
 
 def test_jobs_are_queued_until_their_turn(service: RunningService) -> None:
     """A job that waits is `queued`, counts items, and is found by that state; the running one is `running`."""
     first = begin(service, "sleep:60")
-    job_at(service, first, "running")
+    job_in_state(service, first, "running")
     answer = service.client.post("/ai/spell-check", json={"texts": ["a", "b"]}, headers=ASYNC)
 
     assert (answer.json()["state"], answer.json()["progress"]["unit"]) == ("queued", "items")
@@ -123,14 +114,14 @@ def test_jobs_are_queued_until_their_turn(service: RunningService) -> None:
     listed = service.client.get("/ai/jobs?state=queued").json()["jobs"]
     assert [job["id"] for job in listed] == [answer.json()["id"]]
     service.client.delete(first)
-    job_at(service, answer.headers["location"], "succeeded")
+    job_in_state(service, answer.headers["location"], "succeeded")
 
 
 def test_a_single_text_has_its_turn_between_two_texts_of_a_job(service: RunningService, tmp_path: Path) -> None:
     """A text that comes while a job of many texts runs is answered before the job ends."""
     gates = [tmp_path / str(number) for number in range(3)]
     location = begin(service, *[f"wait_for:{gate}" for gate in gates])
-    job_at(service, location, "running")
+    job_in_state(service, location, "running")
     posts = [("spell-check", {"texts": ["a"]}), ("query", {"texts": ["a"], "question": "?"})]
 
     with ThreadPoolExecutor(1) as thread:
@@ -141,7 +132,7 @@ def test_a_single_text_has_its_turn_between_two_texts_of_a_job(service: RunningS
             assert answer.result().status_code == 200
             assert service.client.get(location).json()["state"] == "running"
     gates[-1].touch()
-    assert job_at(service, location, "succeeded")["result"] == {"failed_count": 0}
+    assert job_in_state(service, location, "succeeded")["result"] == {"failed_count": 0}
 
 
 def test_a_key_with_many_jobs_has_no_more_turns(serve_jobs: Serve, tmp_path: Path) -> None:
@@ -177,7 +168,7 @@ def test_a_job_is_logged_and_counted(serve_jobs: Serve) -> None:
     location = begin(service, "a", "hold_gil:60")
     eventually(lambda: service.client.get(location).json()["progress"]["done"] == 1, within=30)
     service.client.delete(location)
-    job_at(service, location, "cancelled")
+    job_in_state(service, location, "cancelled")
 
     finished = eventually(lambda: [line for line in service.log.splitlines() if "job.finished" in line], within=30)
 
@@ -192,7 +183,7 @@ def test_a_job_is_logged_and_counted(serve_jobs: Serve) -> None:
 def test_a_browser_stops_at_the_end_of_a_job(service: RunningService) -> None:
     """Events have ids. A client that has the final event gets 204, others the final record, with any id."""
     location = begin(service, "a")
-    job_at(service, location, "succeeded")
+    job_in_state(service, location, "succeeded")
     events = f"{location}/events"
     sse = {"accept": "text/event-stream"}
 
@@ -207,7 +198,7 @@ def test_a_browser_stops_at_the_end_of_a_job(service: RunningService) -> None:
 def test_a_job_goes_on_where_a_browser_was_cut_off(service: RunningService) -> None:
     """A stream that is opened again with the id of the present record has only what comes after it."""
     location = begin(service, "sleep:60")
-    job_at(service, location, "running")
+    job_in_state(service, location, "running")
     sse = {"accept": "text/event-stream"}
     with service.client.stream("GET", f"{location}/events", headers=sse) as stream:
         last_id = next(line[3:].strip() for line in stream.iter_lines() if line.startswith("id:"))
@@ -224,7 +215,7 @@ def test_a_job_goes_on_where_a_browser_was_cut_off(service: RunningService) -> N
 def test_jobs_are_listed_in_pages(service: RunningService) -> None:
     """The pages of the list have every job once; `count` counts all; a wrong cursor is 422."""
     for _ in range(3):
-        job_at(service, begin(service, "a"), "succeeded")
+        job_in_state(service, begin(service, "a"), "succeeded")
     every = service.client.get("/ai/jobs?limit=1000").json()
     assert every["next_cursor"] is None
     assert every["count"] == len(every["jobs"])
@@ -258,7 +249,7 @@ def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
 
 def test_a_job_of_which_nothing_succeeds_fails(service: RunningService) -> None:
     """A job without any successful text fails with the problem that the request would have had."""
-    job = job_at(service, begin(service, "fail:too odd"), "failed")
+    job = job_in_state(service, begin(service, "fail:too odd"), "failed")
 
     assert (job["error"]["status"], job["error"]["type"].rpartition(":")[2]) == (422, "engine-call-failed")
     assert (job["phase"], job["progress"]["done"]) == ("failed", 1)
@@ -285,7 +276,7 @@ def test_a_job_goes_on_after_its_service_has_ended(serve_jobs: Serve, number: si
     gate.touch()
 
     second = serve_jobs(engine_class=ECHO)
-    job_at(second, location, "succeeded")
+    job_in_state(second, location, "succeeded")
 
     results = second.client.get(f"{location}/results").json()["results"]
     assert [(result["index"], result["error"]) for result in results] == [(0, None), (1, None), (2, None)]
@@ -340,4 +331,4 @@ def test_head_of_a_stream_is_answered_at_once(service: RunningService) -> None:
     answer = service.client.head(f"{location}/events")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
     assert service.client.delete(location).status_code in {200, 202}
-    job_at(service, location, "cancelled")
+    job_in_state(service, location, "cancelled")

@@ -10,6 +10,7 @@ import pytest
 from app.api.jobs.unit_results import MAX_PAGE_BYTES
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.support.clients.answers import problem_of
+from tests.support.clients.jobs import finished_job
 from tests.support.files.model_files import NO_TENSORS
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
@@ -40,20 +41,10 @@ def begin(service: RunningService, kind: str, *texts: str) -> str:
     return str(answer.raise_for_status().headers["location"])
 
 
-def finished(service: RunningService, location: str) -> dict[str, Any]:
-    """Wait for the end of a job, and return the job."""
-
-    def probe() -> dict[str, Any] | None:
-        job: dict[str, Any] = service.client.get(location).raise_for_status().json()
-        return job if job["finished_at"] else None
-
-    return eventually(probe)
-
-
 def done(service: RunningService, kind: str, *texts: str) -> str:
     """Run a job to its end, and return its path."""
     location = begin(service, kind, *(texts or TEXTS))
-    finished(service, location)
+    finished_job(service, location)
     return location
 
 
@@ -290,7 +281,7 @@ def test_files_that_are_lost_before_their_turn(service: RunningService, tmp_path
     (folder_of(service, location) / "in" / "1").unlink()
     gate.touch()
 
-    finished(service, location)
+    finished_job(service, location)
 
     assert [shown(each) for each in page_of(service, location)["results"]][1:] == [(1, "unit-damaged"), (2, "three")]
 

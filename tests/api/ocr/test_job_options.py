@@ -11,6 +11,7 @@ import pytest
 from app.api.http.keys import Scope, entry_for
 from tests.conftest import Serve
 from tests.support.clients.answers import problem_of
+from tests.support.clients.jobs import finished_job
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
@@ -42,22 +43,13 @@ def post(service: RunningService, *images: bytes, key: str | None = None, **para
     return service.client.post("/ocr/jobs", files=form(*images), params=params, headers=headers)
 
 
-def finished(service: RunningService, location: str) -> dict[str, Any]:
-    return eventually(lambda: finished_now(service, location)) or {}
-
-
-def finished_now(service: RunningService, location: str) -> dict[str, Any] | None:
-    job: dict[str, Any] = service.client.get(location).raise_for_status().json()
-    return job if job["finished_at"] else None
-
-
 def test_a_request_that_is_sent_again_gets_its_job(service: RunningService) -> None:
     """The same files with the same key are one job, also when it is finished, and also if they are sent at once."""
     with ThreadPoolExecutor(4) as callers:
         posts = [callers.submit(post, service, b"read one", b"read two", key="first") for _ in range(4)]
         answers = [each.result() for each in posts]
     (location,) = {answer.raise_for_status().headers["location"] for answer in answers}
-    finished(service, location)
+    finished_job(service, location)
 
     again = post(service, b"read one", b"read two", key="first")
 
@@ -119,7 +111,7 @@ def test_a_higher_class_comes_first(service: RunningService, tmp_path: Path) -> 
     locations = [post(service, b"read a", priority=each).headers["location"] for each in ("low", "normal", "high")]
     gate.touch()
 
-    ends = [finished(service, location)["finished_at"] for location in locations]
+    ends = [finished_job(service, location)["finished_at"] for location in locations]
 
     assert ends == sorted(ends, reverse=True)
 
@@ -138,7 +130,7 @@ def test_a_caller_may_have_so_many_units(service: RunningService, tmp_path: Path
     assert 'ocr_units_running{kind="images"} 1.0' in metrics
     assert (refused.json()["waiting"], refused.json()["limit"], refused.headers["retry-after"]) == (5, 6, "30")
     gate.touch()
-    finished(service, held)
+    finished_job(service, held)
     assert post(service, b"read a", b"read b").status_code == 202
 
 
@@ -151,7 +143,7 @@ def test_results_come_in_pages_while_the_job_runs(service: RunningService, tmp_p
     pages = [service.client.get(f"{location}/results?limit=2").raise_for_status().json()]
     pages.append(service.client.get(f"{location}/results", params={"cursor": pages[0]["next_cursor"]}).json())
     gate.touch()
-    finished(service, location)
+    finished_job(service, location)
     pages.append(service.client.get(f"{location}/results", params={"cursor": pages[1]["next_cursor"]}).json())
 
     assert [[result["index"] for result in page["results"]] for page in pages] == [[0, 1], [2], [3]]
@@ -200,4 +192,4 @@ def test_a_job_says_its_place_in_the_queue(service: RunningService, tmp_path: Pa
     assert urgent["queue"]["units_ahead"] == 0
 
     gate.touch()
-    assert finished(service, location)["queue"] is None
+    assert finished_job(service, location)["queue"] is None

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.conftest import Serve
+from tests.support.clients.jobs import job_in_state
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
@@ -58,16 +59,6 @@ def begin(service: RunningService, *images: bytes) -> str:
     return answer.headers["location"]
 
 
-def job_at(service: RunningService, location: str, state: str) -> dict[str, Any]:
-    """Wait until a job is in a state, and return the job."""
-
-    def probe() -> dict[str, Any] | None:
-        job: dict[str, Any] = service.client.get(location).raise_for_status().json()
-        return job if job["state"] == state else None
-
-    return eventually(probe) or {}
-
-
 def slug_of(problem: dict[str, Any]) -> str:
     return str(problem["type"]).rpartition(":")[2]
 
@@ -77,7 +68,7 @@ def test_a_job_of_one_image_has_the_result_of_the_request(service: RunningServic
     answer = service.client.post("/ocr?language=deu", content=b"read a fox", headers=ASYNC | PNG)
     location = answer.raise_for_status().headers["location"]
 
-    job = job_at(service, location, "succeeded")
+    job = job_in_state(service, location, "succeeded")
 
     assert (job["request"]["files"], job["request"]["language"]) == (1, "deu")
     assert "fox" not in json.dumps(job)
@@ -94,7 +85,7 @@ def test_the_address_of_jobs_begins_one_without_a_preference(service: RunningSer
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/ocr/jobs/{answer.json()['id']}"
 
-    job = job_at(service, answer.headers["location"], "succeeded")
+    job = job_in_state(service, answer.headers["location"], "succeeded")
 
     assert (job["request"]["files"], job["request"]["language"]) == (2, "deu")
     results = service.client.get(f"{answer.headers['location']}/results").raise_for_status().json()["results"]
@@ -115,7 +106,7 @@ def test_a_bad_file_spoils_no_other(service: RunningService) -> None:
     files.insert(2, ("file", ("odd.txt", b"read three", "text/plain")))
 
     location = service.client.post("/ocr", files=files, headers=ASYNC).headers["location"]
-    job = job_at(service, location, "succeeded")
+    job = job_in_state(service, location, "succeeded")
 
     assert job["result"] == {"failed_count": 2}
     assert (job["progress"]["done"], job["progress"]["total"]) == (5, 5)
@@ -158,7 +149,7 @@ def test_others_get_their_turn_between_two_files(service: RunningService, tmp_pa
         assert answer.result().status_code == 200
     assert service.client.get(location).json()["state"] == "running"
     gates[1].touch()
-    job_at(service, location, "succeeded")
+    job_in_state(service, location, "succeeded")
 
 
 def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
@@ -176,7 +167,7 @@ def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
 
 def test_a_job_of_which_nothing_succeeds_fails(service: RunningService) -> None:
     """A job without any successful file fails with the problem of the first file."""
-    job = job_at(service, begin(service, b"fail 1", b"abort"), "failed")
+    job = job_in_state(service, begin(service, b"fail 1", b"abort"), "failed")
 
     assert slug_of(job["error"]) == "engine-call-failed"
 
@@ -185,7 +176,7 @@ def test_a_file_that_kills_the_engine_spoils_no_other(service: RunningService) -
     """Files that kill the engine are tried twice each; then they have failed, and the files after them are read."""
     location = begin(service, b"abort", b"abort", b"read a fox")
 
-    job_at(service, location, "succeeded")
+    job_in_state(service, location, "succeeded")
 
     results = service.client.get(f"{location}/results").json()["results"]
     assert [result["error"] and slug_of(result["error"]) for result in results] == ["engine-died"] * 2 + [None]
@@ -220,7 +211,7 @@ def test_jobs_are_accepted_while_the_queue_is_full(service: RunningService, tmp_
         assert {request.result().status_code for request in requests} == {200}
 
     for location in locations:
-        job_at(service, location, "succeeded")
+        job_in_state(service, location, "succeeded")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -234,7 +225,7 @@ def test_a_job_goes_on_after_its_service_has_ended(serve_jobs: Serve, number: si
     gate.touch()
 
     second = serve_jobs(engine_class=READS)
-    job_at(second, location, "succeeded")
+    job_in_state(second, location, "succeeded")
 
     results = second.client.get(f"{location}/results").json()["results"]
     assert [result["index"] for result in results] == [0, 1, 2]
@@ -247,7 +238,7 @@ def test_a_job_outlives_its_caller(service: RunningService) -> None:
     with httpx.Client(base_url=service.url, timeout=60) as caller:
         location = caller.post("/ocr", files=form(b"nap 0.3"), headers=ASYNC).headers["location"]
 
-    job_at(service, location, "succeeded")
+    job_in_state(service, location, "succeeded")
 
 
 WAITING = {"prefer": "respond-async, wait=60"}

@@ -35,10 +35,10 @@ def pull(service: RunningService, **body: Any) -> dict[str, Any]:
 def finished(service: RunningService, answer: httpx.Response) -> dict[str, Any]:
     """Wait until the job of an answer is finished, and return the job."""
     assert answer.status_code in {200, 202}, answer.text
-    return eventually(lambda: job if (job := job_at(service, answer))["state"] in FINISHED else None, within=20)
+    return eventually(lambda: job if (job := job_of(service, answer))["state"] in FINISHED else None, within=20)
 
 
-def job_at(service: RunningService, answer: httpx.Response) -> dict[str, Any]:
+def job_of(service: RunningService, answer: httpx.Response) -> dict[str, Any]:
     """Return the present job of an answer."""
     return dict(service.client.get(answer.headers["location"]).raise_for_status().json())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.pulls.requests import CUT, job_at, request_pull
+from tests.api.pulls.requests import CUT, job_of, request_pull
 from tests.conftest import Serve
 from tests.support.hub import Fault, Hub
 from tests.support.service import RunningService
@@ -53,7 +53,7 @@ def test_a_stream_ends_with_exactly_one_final_record(
     assert len(seen) > 2
     assert late == seen[-1:]
     assert late[0]["state"] == "succeeded"
-    assert late[0] | {"final": None} == job_at(first, asked) | {"final": None}
+    assert late[0] | {"final": None} == job_of(first, asked) | {"final": None}
 
 
 def test_a_stream_ends_when_its_service_does(start: Serve, hub: Hub) -> None:

@@ -11,7 +11,7 @@ from tests.api.pulls.requests import (
     NAME,
     REPOSITORY,
     finished,
-    job_at,
+    job_of,
     nothing_is_left,
     pull,
     request_pull,
@@ -29,7 +29,7 @@ def test_equal_requests_share_one_job(pair: list[RunningService], hub: Hub) -> N
     gate = hub.faults[0].gate
     first, second = pair
     asked = request_pull(first)
-    eventually(lambda: job_at(first, asked)["progress"]["done"] == CUT)
+    eventually(lambda: job_of(first, asked)["progress"]["done"] == CUT)
 
     again = request_pull(second)
     other = request_pull(second, if_exists="replace")
@@ -69,7 +69,7 @@ def test_pulls_beyond_the_limit_wait(start: Serve, hub: Hub) -> None:
 
     jobs = [request_pull(service, file=f"{name}.bin") for name in "abc"]
     eventually(lambda: len(hub.asked("cdn")) == 2)
-    states = [job_at(service, job)["state"] for job in jobs]
+    states = [job_of(service, job)["state"] for job in jobs]
     for fault in faults:
         fault.gate.set()
 
@@ -83,7 +83,7 @@ def test_another_service_reports_and_cancels_a_pull(pair: list[RunningService], 
     hub.faults.append(Fault(wait_after=CUT))
     first, second = pair
     asked = request_pull(first)
-    running = eventually(lambda: job if (job := job_at(second, asked))["progress"]["done"] else None)
+    running = eventually(lambda: job if (job := job_of(second, asked))["progress"]["done"] else None)
 
     cancelled = second.client.delete(asked.headers["location"])
 
@@ -114,7 +114,7 @@ def test_a_restarted_service_continues_a_pull(start: Serve, hub: Hub, number: in
     hub.faults.append(Fault(wait_after=2 * CUT))
     before = start()
     asked = request_pull(before)
-    eventually(lambda: job_at(before, asked)["progress"]["done"] == 2 * CUT)
+    eventually(lambda: job_of(before, asked)["progress"]["done"] == 2 * CUT)
     before.stop(number)
     assert len(staged_files(before)) == 2
 
@@ -133,7 +133,7 @@ def test_another_service_continues_a_killed_services_pull(start: Serve, hub: Hub
     hub.faults.append(Fault(wait_after=CUT))
     first, second = start(), start()
     asked = request_pull(first)
-    eventually(lambda: job_at(second, asked)["progress"]["done"] == CUT)
+    eventually(lambda: job_of(second, asked)["progress"]["done"] == CUT)
 
     first.stop(signal.SIGKILL)
 
@@ -149,7 +149,7 @@ def test_a_pull_starts_over_if_the_file_has_changed(start: Serve, hub: Hub) -> N
     hub.faults.append(Fault(wait_after=CUT))
     before = start()
     asked = request_pull(before)
-    eventually(lambda: job_at(before, asked)["progress"]["done"] == CUT)
+    eventually(lambda: job_of(before, asked)["progress"]["done"] == CUT)
     before.stop(signal.SIGKILL)
     hub.add(REPOSITORY, FILE, CONTENT[::-1])
 

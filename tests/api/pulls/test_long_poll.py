@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.api.pulls.requests import CUT, job_at, request_pull
+from tests.api.pulls.requests import CUT, job_of, request_pull
 from tests.conftest import Serve
 from tests.support.clients.answers import problem_of
 from tests.support.clients.raw import RawGet
@@ -29,7 +29,7 @@ def waiting_pull(service: RunningService, hub: Hub) -> tuple[str, Fault]:
     fault = Fault(wait_after=CUT)
     hub.faults.append(fault)
     asked = request_pull(service)
-    eventually(lambda: job_at(service, asked)["progress"]["done"] == CUT, within=30)
+    eventually(lambda: job_of(service, asked)["progress"]["done"] == CUT, within=30)
     return asked.headers["location"], fault
 
 
