@@ -146,9 +146,9 @@ class Jobs:
         self._check()
         records = self._records()
         present = {id_of(record) for record in records}
-        for known in (self._finished, self._unfinished):
-            for job_id in known.keys() - present:
-                known.pop(job_id, None)
+        for remembered in (self._finished, self._unfinished):
+            for job_id in remembered.keys() - present:
+                remembered.pop(job_id, None)
         for record in records:
             # This runs every second, and there may be thousands of jobs.
             job = None if id_of(record) in self._finished else self._read_changed(record)
@@ -162,9 +162,9 @@ class Jobs:
         except OSError:
             return self._read(record)
         version = status.st_ino, status.st_mtime_ns, status.st_size
-        known = self._unfinished.get(id_of(record))
-        if known and known[0] == version:
-            return known[1]
+        remembered = self._unfinished.get(id_of(record))
+        if remembered and remembered[0] == version:
+            return remembered[1]
         job = self._read(record)
         if job and not job.is_finished:
             self._unfinished[job.id] = version, job

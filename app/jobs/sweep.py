@@ -32,19 +32,19 @@ def sweep_jobs(jobs: Jobs, retention: timedelta, is_needed: Callable[[Job], bool
     Return the ids of the removed jobs. Raises StoreUnavailable, StoreReadOnly.
     """
     jobs.volume.check_writable()
-    folder, swept, known = jobs.volume.jobs_dir, [], set[str]()
+    folder, swept, job_ids = jobs.volume.jobs_dir, [], set[str]()
     for job in jobs.newest():
-        known.add(job.id)
+        job_ids.add(job.id)
         with _reporting(jobs, record_of(folder, job.id)):
             if _swept(jobs, job, retention, is_needed):
                 swept.append(job.id)
-    jobs.expiry.seen_all(known)
+    jobs.expiry.seen_all(job_ids)
     for path in folder.iterdir():
         with _reporting(jobs, path):
             if path.suffix == KEY_SUFFIX and is_older_than(path, STRAY_SECONDS):
-                if not jobs.units.keys.is_needed(path, known.__contains__):
+                if not jobs.units.keys.is_needed(path, job_ids.__contains__):
                     path.unlink(missing_ok=True)
-            elif JOB_ID.match(path.name) and _is_left(jobs, path, known, retention):
+            elif JOB_ID.match(path.name) and _is_left(jobs, path, job_ids, retention):
                 _remove_left(jobs, path)
     return swept
 
@@ -81,13 +81,13 @@ def _remove_left(jobs: Jobs, path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_left(jobs: Jobs, path: Path, known: set[str], retention: timedelta) -> bool:
+def _is_left(jobs: Jobs, path: Path, job_ids: set[str], retention: timedelta) -> bool:
     """Return True if a killed process left this file: it belongs to no job, or is a draft that was not renamed."""
     if job_id := job_of_draft(path):
         if jobs.volume.has_lock_queries:
             return not jobs.is_locked(job_id)
         return is_older_than(path, STRAY_SECONDS)
-    if path.stem in known or not is_older_than(path, STRAY_SECONDS):
+    if path.stem in job_ids or not is_older_than(path, STRAY_SECONDS):
         return False
     # The lock is checked first, because a new job is held until its record exists.
     if jobs.is_locked(path.stem):

@@ -73,11 +73,11 @@ class JobWatcher:
 
     def _tell(self, found: dict[str, Job | None]) -> None:
         """Pass changed jobs to the callers that wait for them."""
-        for future, known in self._awaited.items():
-            job = found.get(known.id, known)
-            if future.done() or job == known:
+        for future, former in self._awaited.items():
+            job = found.get(former.id, former)
+            if future.done() or job == former:
                 continue
             if job is None:
-                future.set_exception(JobNotFound(known.id))
+                future.set_exception(JobNotFound(former.id))
             else:
                 future.set_result(job)

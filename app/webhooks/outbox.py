@@ -130,9 +130,9 @@ class Outbox:
     def sweep(self) -> None:
         """Remove the records of jobs that were removed, and the drafts of killed processes. Raises StoreUnavailable."""
         self._volume.check_writable()
-        known = set(self._jobs.ids())
+        job_ids = set(self._jobs.ids())
         for path in self._folder.iterdir():
-            is_of_job = path.suffix == ".json" and path.stem in known
+            is_of_job = path.suffix == ".json" and path.stem in job_ids
             if JOB_ID.match(path.name) and not is_of_job and is_older_than(path, STRAY_SECONDS):
                 path.unlink(missing_ok=True)
 
