@@ -1,4 +1,4 @@
-"""The order of the units of all jobs: by the job's priority, in turns between API keys, the oldest job first."""
+"""The queue of units that needs only the folder: by the job's priority, in turns between API keys, oldest job first."""
 
 import contextlib
 import errno
@@ -20,7 +20,7 @@ LOOK_SECONDS = 1.0
 
 
 class FolderQueue(UnitQueue):
-    """Claims the next unit for a service by what is in the folder. It uses only the model folder."""
+    """The queue of one service, which claims the next unit by what is in the model folder."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs

@@ -1,6 +1,7 @@
 """The queue of units: decides which unit a service works on next. The job's log decides what was done.
 
-`FolderQueue` is the queue of services that share nothing but the model folder.
+`FolderQueue` is the queue of services that share nothing but the model folder, `DatabaseQueue` that of services that
+share a database too.
 """
 
 import re
