@@ -46,7 +46,7 @@ def test_a_running_pull_counts_in_gauges_of_its_own(service: RunningService, hub
     hub.faults.append(Fault(wait_after=CUT))
     gate = hub.faults[0].gate
     asked = request_pull(service)
-    eventually(lambda: job_at(service, asked)["progress"]["done"] == CUT)
+    eventually(lambda: job_of(service, asked)["progress"]["done"] == CUT)
 
     running = service.client.get("/metrics").text
     gate.set()
