@@ -39,6 +39,7 @@ def until(service: RunningService, path: str, state: str, done: int | None = Non
 
     def shown() -> dict[str, Any] | None:
         job = job_of(service, path)
+        assert job["state"] in {"queued", "running", state}, job
         return job if job["state"] == state and done in {None, job["progress"]["done"]} else None
 
     return eventually(shown, within=120)
