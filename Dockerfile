@@ -62,8 +62,10 @@ RUN python -m compileall -q --invalidation-mode unchecked-hash app && chmod -R u
 FROM ${PYTHON_IMAGE}
 # The base has no bytecode, and a read-only root cannot store any. Without this, every start would compile the imported
 # modules of the standard library twice, in the service and in the engine process.
+# A new volume gets the owner and the rights of /data. The group is root's, which `docker run --user NUMBER` gives to a
+# user without a name, so any such user can write.
 RUN python -m compileall -q -x '/(site-packages|tests?)/' "$(python -c 'import os; print(os.path.dirname(os.__file__))')" \
-    && install --directory --owner=10001 --group=10001 /data
+    && install --directory --owner=10001 --group=0 --mode=775 /data
 ARG LLAMA_RUNTIME
 # The loader of Vulkan, and the drivers for AMD and Intel. NVIDIA's container toolkit brings NVIDIA's driver.
 # hadolint ignore=DL3008

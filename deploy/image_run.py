@@ -114,8 +114,9 @@ def started(
     group: MemoryGroup | None = None,
     **environment: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the image's command as process 1, as a user and group without a name and without any capability.
+    """Run the image's command as process 1, as a user without a name and without any capability.
 
+    Its group is 0, as with `docker run --user NUMBER`.
     `volume` is the folder of the machine that becomes /data. All processes are killed at the end of the block.
     """
     variables = [*config["Env"], "HOME=/", *(f"{name}={value}" for name, value in environment.items())]
@@ -124,7 +125,7 @@ def started(
     isolate = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
     limits = [str(group.folder), str(group.version)] if group else ["", ""]
     container = subprocess.Popen(
-        [*isolate, "sh", "-euc", ENTER, "sh", str(root), str(volume), str(user), str(user), *limits, *command],
+        [*isolate, "sh", "-euc", ENTER, "sh", str(root), str(volume), str(user), "0", *limits, *command],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -140,7 +141,7 @@ def started(
 
 def run_inside(service: psutil.Process, config: dict[str, Any], user: int, *command: str, **environment: str) -> str:
     """Run a program in the namespaces of a running container, as `docker exec` does, and return its output."""
-    enter = ("nsenter", f"--target={service.pid}", "--mount", "--pid", "--root", f"--setuid={user}", f"--setgid={user}")
+    enter = ("nsenter", f"--target={service.pid}", "--mount", "--pid", "--root", f"--setuid={user}", "--setgid=0")
     variables = [*config["Env"], *(f"{name}={value}" for name, value in environment.items())]
     done = subprocess.run(
         [*enter, "env", "-i", "-C", config["WorkingDir"], *variables, *command],
