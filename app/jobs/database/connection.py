@@ -18,16 +18,10 @@ from psycopg import AsyncConnection, Error
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import (
     ConnectionTimeout,
-    DuplicateObject,
     ForeignKeyViolation,
     InsufficientPrivilege,
-    LockNotAvailable,
     RaiseException,
     ReadOnlySqlTransaction,
-    UndefinedColumn,
-    UndefinedFunction,
-    UndefinedObject,
-    UndefinedTable,
 )
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
@@ -43,12 +37,9 @@ CONNECTIONS = 3
 OLDEST = 13
 """The oldest version of PostgreSQL that procrastinate's statements work with."""
 CONNECTING = "Check the host, port, user, password and database in OCR_JOBS_URL, and whether the server accepts them"
-INCOMPLETE = (
-    "A part of the queue's tables is missing. Run DROP SCHEMA ... CASCADE for the schema ocr_... of this folder: the "
-    "services then create it and queue the units of the folder again"
-)
+LOCKED = "If it answers other programs, look for a lock: wait_event_type in pg_stat_activity is 'Lock' then"
+TOO_MANY = "Raise max_connections or the limit of the role or database: each service needs four connections"
 REMEDIES: dict[type[Error], str] = {
-    **dict.fromkeys((DuplicateObject, UndefinedColumn, UndefinedFunction, UndefinedObject, UndefinedTable), INCOMPLETE),
     ForeignKeyViolation: "The other services had removed this one from their list, because it had sent no heartbeat "
     "for ten seconds. It registers again by itself",
     InsufficientPrivilege: "Give the user in OCR_JOBS_URL the right CREATE on the database, and use one user for all "
@@ -64,10 +55,10 @@ INDEXES = (
 )
 """Indexes for the questions that procrastinate's own queries do not ask."""
 PARTS = """
-SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %(schema)s AND relkind = 'r'
+SELECT typname FROM pg_type JOIN pg_namespace n ON n.oid = typnamespace WHERE nspname = %(schema)s
 UNION SELECT proname FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = %(schema)s
 """
-"""The names of the tables and functions of a schema."""
+"""The names of the types and functions of a schema. Each table has a type of its name."""
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it would log each attempt to connect; an event says it once
 
 
@@ -89,10 +80,6 @@ class DatabaseAway(Exception):
         super().__init__(f"{reason}. {remedy}" if remedy else reason)
 
 
-class DatabaseBusy(DatabaseAway):
-    """Another service holds a lock for longer than this one may wait. The database answers."""
-
-
 @asynccontextmanager
 async def answering(seconds: float = OPERATION_SECONDS) -> AsyncIterator[None]:
     """Raise DatabaseAway, RowGone or UnitWaits if an operation of the block fails; it may take `seconds`."""
@@ -106,14 +93,13 @@ async def answering(seconds: float = OPERATION_SECONDS) -> AsyncIterator[None]:
             raise UnitWaits from exc
         if isinstance(cause, RaiseException):
             raise RowGone from exc
-        if isinstance(cause, LockNotAvailable):
-            raise DatabaseBusy(_reason_of(cause)) from exc
-        raise DatabaseAway(_reason_of(cause), REMEDIES.get(type(cause)) if isinstance(cause, Error) else None) from exc
+        remedy = REMEDIES.get(type(cause)) if isinstance(cause, Error) else None
+        raise DatabaseAway(_reason_of(cause), LOCKED if isinstance(cause, TimeoutError) else remedy) from exc
 
 
 def _reason_of(cause: BaseException) -> str:
     stated = cause.diag.message_primary if isinstance(cause, Error) else None
-    reason = " ".join((stated or str(cause)).split())[:MAX_REASON_CHARS]
+    reason = " ".join((stated or str(cause)).split())[:MAX_REASON_CHARS].rstrip("?.")
     return reason or ("it does not answer" if isinstance(cause, TimeoutError) else type(cause).__name__)
 
 
@@ -152,6 +138,8 @@ class QueueDatabase:
     def __init__(self, manager: JobManager, pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> None:
         """Use `open_database`."""
         self.manager = manager
+        self.deferring = asyncio.Lock()
+        """Held while units are queued, so that there are connections for other operations."""
         self._pool = pool
 
     @asynccontextmanager
@@ -170,7 +158,8 @@ class QueueDatabase:
 async def open_database(url: str, folder_id: str) -> AsyncIterator[QueueDatabase]:
     """Connect to the database, and create the tables of a model folder there if they are missing.
 
-    `folder_id` is the folder's identity. Raises DatabaseAway.
+    If some of the tables, types or functions are missing, all are created anew. `folder_id` is the folder's identity.
+    Raises DatabaseAway.
     """
     schema = schema_of(folder_id)
     info = connection_info(url, schema)
@@ -212,7 +201,8 @@ async def _connected(info: str) -> QueueConnection:
         given = conninfo_to_dict(info)
         raise DatabaseAway(f"{given.get('host')}:{given.get('port', 5432)} does not answer", CONNECTING) from exc
     except (Error, OSError) as exc:
-        raise DatabaseAway(_reason_of(exc), CONNECTING) from exc
+        reason = _reason_of(exc)
+        raise DatabaseAway(reason, TOO_MANY if "too many connections" in reason else CONNECTING) from exc
 
 
 def schema_of(folder_id: str) -> str:
@@ -275,13 +265,12 @@ async def _create_tables(connection: AsyncConnection[TupleRow], schema: str) -> 
     async with connection.transaction():
         # Several services may start at once.
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (schema,))
-        found = {name for (name,) in await rows_of(connection, PARTS, schema=schema)}
-        if "procrastinate_jobs" in found:
-            if missing := sorted(
-                set(re.findall(r"CREATE (?:TABLE|FUNCTION) (\w+)", SchemaManager.get_schema())) - found
-            ):
-                raise DatabaseAway(f"{schema}.{missing[0]} is missing", INCOMPLETE)
+        parts = set(re.findall(r"CREATE (?:TABLE|FUNCTION|TYPE) (\w+)", SchemaManager.get_schema()))
+        found = parts & {name for (name,) in await rows_of(connection, PARTS, schema=schema)}
+        if found == parts:
             return
+        if found:  # the rest is of no use, and the units are queued again from the folder
+            await connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(schema)))
         await connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(schema)))
         await connection.execute(SchemaManager.get_schema())
         for statement in INDEXES:

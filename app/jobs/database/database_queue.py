@@ -22,7 +22,6 @@ from app.events import EventName, OnEvent
 from app.jobs.database.connection import (
     OPERATION_SECONDS,
     DatabaseAway,
-    DatabaseBusy,
     QueueDatabase,
     answering,
     open_database,
@@ -58,6 +57,11 @@ BACK_OFF_SECONDS = (0.5, 0.5, 1.0, 2.0, 5.0)
 STABLE_SECONDS = 12.0
 """A connection that lasts longer, in seconds, is followed by the shortest pause. An attempt to connect takes less."""
 NOT_YET = "this service has not reached it yet"
+TURN_SECONDS = 15.0
+"""How long a request waits, in seconds, while another service queues units of its key."""
+TURN_PAUSE_SECONDS = 0.1
+LASTING_SECONDS = 30.0
+"""If the database is away for longer, in seconds, a new reason is reported too: the first may be that of its end."""
 BUSY = "another service queues many units of this key at present"
 
 
@@ -73,6 +77,8 @@ class DatabaseQueue(UnitQueue):
         """None while the database is away."""
         self._worker = 0
         self._reason = NOT_YET
+        self._reported = ""
+        """The reason that was reported last."""
         self._away_since: float | None = None
         self._lost = asyncio.Event()
         self._rows: dict[tuple[str, int], UnitRow] = {}
@@ -97,9 +103,11 @@ class DatabaseQueue(UnitQueue):
         if (database := self._database) is None:
             raise QueueUnavailable(self._reason)
         try:
-            await defer_units(database, job, range(job.units or 0))
-        except DatabaseBusy as exc:
-            raise QueueUnavailable(BUSY) from exc
+            deadline = time.monotonic() + TURN_SECONDS
+            while not await defer_units(database, job, range(job.units or 0)):
+                if time.monotonic() > deadline:
+                    raise QueueUnavailable(BUSY)
+                await anyio.sleep(TURN_PAUSE_SECONDS)
         except DatabaseAway as exc:
             self._lose(exc, database)
             raise QueueUnavailable(str(exc)) from exc
@@ -256,8 +264,7 @@ class DatabaseQueue(UnitQueue):
             for job in await to_thread.run_sync(self._jobs.unfinished_of_units):
                 units = await to_thread.run_sync(self._open_units, job)
                 if counts.get(job.id, 0) < len(units):
-                    with contextlib.suppress(DatabaseBusy):  # the next time will do
-                        await defer_units(database, job, units)
+                    await defer_units(database, job, units)  # or the next time
         except (StoreError, OSError):
             pass  # without the folder there are no units; requests report the reason
         await remove_ended(database)
@@ -303,4 +310,7 @@ class DatabaseQueue(UnitQueue):
         self._reason = str(exc)
         if self._away_since is None:
             self._away_since = time.monotonic()
-            self._on_event(EventName.QUEUE_AWAY, {"reason": self._reason})
+        elif self._reason == self._reported or time.monotonic() < self._away_since + LASTING_SECONDS:
+            return
+        self._reported = self._reason
+        self._on_event(EventName.QUEUE_AWAY, {"reason": self._reason})

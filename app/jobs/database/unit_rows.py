@@ -16,12 +16,10 @@ from app.jobs.units.unit_queue import queue_of
 
 TASK_NAME = "unit"
 """The name of the task in procrastinate's rows. No function has this name: `UnitRunner` does the work."""
-UNITS_A_SECOND = 1000
+UNITS_A_SECOND = 200
 """How many units a slow database queues in a second, for the time limit."""
 AT_ONCE = 200
 """How many rows are in one statement: making it blocks the event loop."""
-TURN_SECONDS = 4.0
-"""How long a service waits, in seconds, while another one queues units of the same key."""
 MAX_TAG = (1 << 29) - 1
 """The highest tag; three classes of tags fit procrastinate's priorities, which have 32 bits."""
 
@@ -42,10 +40,9 @@ SELECT
     )
 """  # noqa: S608 - constants
 """The virtual time of a class and lane, and the last tag of a key there. NULL if there are no such units."""
-BEGIN_TO_DEFER = f"""
+BEGIN_TO_DEFER = """
 SELECT
-    set_config('lock_timeout', '{TURN_SECONDS:.0f}s', true),
-    pg_advisory_xact_lock(hashtextextended(current_schema() || ' defer ' || %(key)s, 0)),
+    pg_try_advisory_xact_lock(hashtextextended(current_schema() || ' defer ' || %(key)s, 0)),
     set_config('synchronous_commit', 'on', true)
 """
 """One service at a time for each key, so that no unit gets two rows, and no key the same tags twice. New rows are on
@@ -72,13 +69,16 @@ class UnitRow:
         return cls(row.id, job_id, unit)
 
 
-async def defer_units(database: QueueDatabase, job: Job, units: Sequence[int]) -> None:
+async def defer_units(database: QueueDatabase, job: Job, units: Sequence[int]) -> bool:
     """Queue those of a job's units that have no row. If it raises DatabaseAway, some may be queued nevertheless.
 
-    Raises DatabaseBusy if another service queues units of the same key for longer than TURN_SECONDS.
+    Returns False, and queues nothing, if another service queues units of the same key at present.
     """
-    async with database.transaction(OPERATION_SECONDS + TURN_SECONDS + len(units) / UNITS_A_SECOND) as connection:
-        await rows_of(connection, BEGIN_TO_DEFER, key=job.turn_taker)
+    seconds = OPERATION_SECONDS + len(units) / UNITS_A_SECOND
+    async with database.deferring, database.transaction(seconds) as connection:
+        ((has_turn, _),) = await rows_of(connection, BEGIN_TO_DEFER, key=job.turn_taker)
+        if not has_turn:
+            return False
         statement = f"SELECT (args->>'unit')::int FROM procrastinate_jobs WHERE {OF_JOB}"  # noqa: S608 - a constant
         queued = {number for (number,) in await rows_of(connection, statement, job=job.id)}
         if missing := [number for number in units if number not in queued]:
@@ -86,6 +86,7 @@ async def defer_units(database: QueueDatabase, job: Job, units: Sequence[int]) -
             rows = [_row(job, number, tag + index) for index, number in enumerate(missing)]
             for first in range(0, len(rows), AT_ONCE):
                 await database.manager.batch_defer_jobs_async(rows[first : first + AT_ONCE], connection=connection)
+        return True
 
 
 async def counts_of_jobs(database: QueueDatabase) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The database of the queue is stopped, killed, emptied or exchanged: no unit is lost, and none is done twice."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Iterator
 
@@ -113,23 +114,39 @@ async def test_a_database_that_hangs_is_away(server: Postgres, url: str, store: 
         assert (await eventually_async(ended(jobs, job), within=60)).state == JobState.SUCCEEDED
 
 
-async def test_an_emptied_database_is_filled_again(server: Postgres, url: str, store: Store, jobs: Jobs) -> None:
-    """The tables are dropped while units wait and one runs: each unit is done, once."""
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "SCHEMA {}",
+        "TABLE {}.procrastinate_jobs",
+        "TABLE {}.procrastinate_events",
+        "TABLE {}.procrastinate_workers",
+        "FUNCTION {}.procrastinate_fetch_job_v2",
+    ],
+)
+async def test_a_database_without_tables_or_functions_is_filled_again(
+    server: Postgres, url: str, store: Store, jobs: Jobs, lost: str
+) -> None:
+    """All or some are dropped while units wait and one runs: each unit is done, once."""
     service = Service(store, url, TestedWork(paused := Paused()))
     async with running(service):
         job = await service.add(create(jobs, *"abcd"))
         await paused.begun.wait()
         schema = await asyncio.to_thread(server.run, SCHEMAS, url)
-        await asyncio.to_thread(server.run, f"DROP SCHEMA {schema} CASCADE", url)
+        await asyncio.to_thread(server.run, f"DROP {lost.format(schema)} CASCADE", url)
         paused.goes_on.set()
         assert (await eventually_async(ended(jobs, job), within=60)).state == JobState.SUCCEEDED
+        later = create(jobs, "e")
+        with contextlib.suppress(QueueUnavailable):  # if the service has not noticed the loss before
+            await service.queue.add(later)
+        assert (await eventually_async(ended(jobs, later), within=60)).state == JobState.SUCCEEDED
 
     assert numbers_of(jobs, job) == [0, 1, 2, 3]
     assert log_lines(store, job).count("begun") == 4
 
 
 async def test_a_service_that_queues_for_long_does_not_make_the_database_away(
-    server: Postgres, url: str, store: Store, jobs: Jobs
+    server: Postgres, url: str, store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While another service queues units of a key, a job of this key is refused; the queue and other keys work.
 
@@ -140,6 +157,7 @@ async def test_a_service_that_queues_for_long_does_not_make_the_database_away(
         schema = await asyncio.to_thread(server.run, SCHEMAS, url)
         other = await AsyncConnection.connect(connection_info(url, schema))
         await rows_of(other, BEGIN_TO_DEFER, key="busy")
+        monkeypatch.setattr(database_queue, "TURN_SECONDS", 0.5)
         busy = create(jobs, "a", actor=Actor("busy"))
         with pytest.raises(QueueUnavailable) as refusal:
             await service.queue.add(busy)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.database.connection import DatabaseAway, open_database, schema_of
+from app.jobs.database.connection import DatabaseAway, open_database
 from tests.conftest import Serve
 from tests.support.deployed.postgres import Postgres, is_installed
 from tests.support.processes import free_port
@@ -64,24 +64,6 @@ async def test_the_reason_says_what_to_do(server: Postgres) -> None:
         reason = await reason_of(url)
         assert all(part in reason for part in parts), reason
         assert ("\n" in reason, PASSWORD in reason) == (False, False)
-
-    schema, admin = schema_of("a folder"), url_of(server, "postgres")
-    server.run(f"CREATE SCHEMA {schema}", admin)
-    server.run(f"CREATE TYPE {schema}.procrastinate_job_status AS ENUM ()", admin)
-    try:
-        reason = await reason_of(admin)
-    finally:
-        server.run(f"DROP SCHEMA {schema} CASCADE", admin)
-    assert ("already exists" in reason, "DROP SCHEMA" in reason) == (True, True)
-
-    async with open_database(admin, "a folder"):
-        pass
-    server.run(f"DROP TABLE {schema}.procrastinate_events CASCADE", admin)
-    try:
-        reason = await reason_of(admin)
-    finally:
-        server.run(f"DROP SCHEMA {schema} CASCADE", admin)
-    assert (f"{schema}.procrastinate_events is missing" in reason, "DROP SCHEMA" in reason) == (True, True)
 
     server.run("ALTER DATABASE jobs SET default_transaction_read_only = on")
     try:
