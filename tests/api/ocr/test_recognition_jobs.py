@@ -220,7 +220,7 @@ def test_a_job_goes_on_after_its_service_has_ended(serve_jobs: Serve, number: si
     gate = tmp_path / "gate"
     first = serve_jobs(engine_class=READS).wait_until_ready()
     location = begin(first, b"read one", f"wait_for {gate}".encode(), b"read three")
-    eventually(lambda: first.client.get(location).json()["progress"]["done"] == 1)
+    eventually(lambda: begun_units(first, location) == [0, 1])
     first.stop(number)
     gate.touch()
 
@@ -229,14 +229,25 @@ def test_a_job_goes_on_after_its_service_has_ended(serve_jobs: Serve, number: si
 
     results = second.client.get(f"{location}/results").json()["results"]
     assert [result["index"] for result in results] == [0, 1, 2]
-    assert [result["recognition"]["text"] for result in results][::2] == ["one", "three"]
+    assert [result["recognition"]["text"] for result in results] == ["one", str(gate), "three"]
+    assert sorted(begun_units(second, location)) == [0, 1, 1, 2]
     assert folders(second) == []
 
 
-def test_a_job_outlives_its_caller(service: RunningService) -> None:
+def begun_units(service: RunningService, location: str) -> list[int]:
+    """Return the index of a file for each time that a service has begun it, from the job's log."""
+    log = service.models_dir / ".store" / "jobs" / location.rpartition("/")[2] / "log.jsonl"
+    entries = [json.loads(line) for line in log.read_text().splitlines() if line]
+    return [entry["unit"] for entry in entries if entry["event"] == "begun"]
+
+
+def test_a_job_outlives_its_caller(service: RunningService, tmp_path: Path) -> None:
     """A job runs to its end after its caller has closed the connection."""
+    gate = tmp_path / "gate"
     with httpx.Client(base_url=service.url, timeout=60) as caller:
-        location = caller.post("/ocr", files=form(b"nap 0.3"), headers=ASYNC).headers["location"]
+        location = caller.post("/ocr", files=form(f"wait_for {gate}".encode()), headers=ASYNC).headers["location"]
+        job_in_state(service, location, "running")
+    gate.touch()
 
     job_in_state(service, location, "succeeded")
 
