@@ -109,6 +109,7 @@ def test_a_batch_outlives_a_service(cluster: Project, network: Network, tmp_path
 def check_batch(client: httpx.Client, cluster: Project) -> None:
     """Send a batch, kill a service while it reads a file, and start the service again at once, as Docker does."""
     idle = [(name, list[str]()) for name in SERVICES]
+    eventually(lambda: is_answering(client), within=60)
     eventually(lambda: works(client) == idle)
     eventually(lambda: answering(client) == {*SERVICES})
     eventually(lambda: checks_by_name(client)["queue"])
@@ -129,6 +130,14 @@ def check_batch(client: httpx.Client, cluster: Project) -> None:
     texts = [each["recognition"]["pages"][0]["text"] for each in sorted(results, key=lambda each: each["index"])]
     assert [word for word, text in zip(WORDS, texts, strict=True) if not text.lower().startswith(word)] == [], texts
     eventually(lambda: works(client) == idle)
+
+
+def is_answering(client: httpx.Client) -> bool:
+    """Return True if the proxy takes connections and has found a service that answers."""
+    try:
+        return client.get("/engines").is_success
+    except httpx.TransportError:
+        return False
 
 
 def finished_or_latest(client: httpx.Client, path: str) -> Any:
