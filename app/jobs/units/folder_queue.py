@@ -11,12 +11,16 @@ from anyio import to_thread
 from app.errors import StoreError
 from app.jobs.folder import Jobs
 from app.jobs.records import RANKS, Job
+from app.jobs.units.open_jobs import CLAIM_LOCK_SECONDS
 from app.jobs.units.unit_claims import Claim
 from app.jobs.units.unit_queue import Understands, UnitQueue, queue_of
 from app.store.records.forms import RecordDamaged
 
 LOOK_SECONDS = 1.0
 """For how many seconds the list of unfinished jobs is used before the folder is read again."""
+REFUSED_SECONDS = 3.0
+"""For how many seconds a job comes after all others whose unit could not be claimed, such as because a service that
+hangs holds its lock."""
 
 
 class FolderQueue(UnitQueue):
@@ -31,6 +35,8 @@ class FolderQueue(UnitQueue):
         self._turns = 0
         self._last_turns: dict[str, int] = {}
         """By `Job.turn_taker`, the number of the last turn in this service."""
+        self._refused: dict[str, float] = {}
+        """Until when jobs come after all others: by the job's id, a time of the monotonic clock."""
         self._claiming = threading.Lock()
 
     @property
@@ -64,7 +70,8 @@ class FolderQueue(UnitQueue):
     ) -> Claim | None:
         """Claim the next unit of the jobs that `accepts` returns True for; None if there is none. Blocks.
 
-        The API key whose last turn was longest ago comes first. Raises StoreError and OSError.
+        The API key whose last turn was longest ago comes first. A job whose lock is held delays the others for
+        CLAIM_LOCK_SECONDS once in REFUSED_SECONDS. Raises StoreError and OSError.
         """
         with self._claiming:
             if time.monotonic() - self._looked_at >= LOOK_SECONDS:
@@ -72,17 +79,20 @@ class FolderQueue(UnitQueue):
                 self._waiting = self._jobs.unfinished_of_units()
                 keys = {job.turn_taker for job in self._waiting}
                 self._last_turns = {key: turn for key, turn in self._last_turns.items() if key in keys}
+                now = time.monotonic()
+                self._refused = {job_id: until for job_id, until in self._refused.items() if now < until}
             candidates, refusal = [job for job in self._waiting if accepts(job)], None
             while candidates:
                 job = min(candidates, key=self._rank)
                 candidates.remove(job)
                 try:
-                    claim = self.claims.claim(job, understands)
+                    claim = self.claims.claim(job, understands, CLAIM_LOCK_SECONDS)
                 except RecordDamaged as exc:
                     self._jobs.note_damaged(job, str(exc), exc.path)
                     claim = None
                 except (StoreError, OSError) as exc:
                     claim, refusal = None, exc
+                    self._refused[job.id] = time.monotonic() + REFUSED_SECONDS
                     self._note_unreadable(job, exc)
                 if claim:
                     self._turns += 1
@@ -101,5 +111,5 @@ class FolderQueue(UnitQueue):
                 self._jobs.volume.check()
                 self._jobs.note_damaged(job, f"its files cannot be read: {cause.strerror}")
 
-    def _rank(self, job: Job) -> tuple[int, int]:
-        return RANKS[job.priority], self._last_turns.get(job.turn_taker, 0)
+    def _rank(self, job: Job) -> tuple[bool, int, int]:
+        return job.id in self._refused, RANKS[job.priority], self._last_turns.get(job.turn_taker, 0)

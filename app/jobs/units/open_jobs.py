@@ -25,6 +25,9 @@ from app.store.volume.server_lookups import FRESH_SECONDS, LOOKUP_PAUSE_SECONDS
 
 JOB_LOCK_SECONDS = 10.0
 """How long to wait for a job's lock, in seconds. Each holder holds it for milliseconds, on a slow volume for longer."""
+CLAIM_LOCK_SECONDS = 1.0
+"""How long a service waits for a job's lock that could claim a unit of another job instead, in seconds. The creator of
+a job holds the lock until the job is queued, and a service that hangs may hold it for ever."""
 MOST_OPEN = 1000
 """How many logs are remembered. The log of any other job is read from its beginning."""
 MOST_OPEN_UNITS = 200_000
@@ -129,15 +132,27 @@ class OpenJobs:
             self._by_id.pop(job_id, None)
 
     @contextmanager
-    def locked(self, open_job: OpenJob) -> Iterator[None]:
+    def used(self, open_job: OpenJob, seconds: float | None = None) -> Iterator[None]:
+        """Let no other thread of this process use a job. Raises StoreUnavailable if one uses it for `seconds` more."""
+        if not open_job.using.acquire(timeout=JOB_LOCK_SECONDS if seconds is None else seconds):
+            raise StoreUnavailable(f"this service still works on the files of the job {open_job.job.id}")
+        try:
+            yield
+        finally:
+            open_job.using.release()
+
+    @contextmanager
+    def locked(self, open_job: OpenJob, seconds: float | None = None) -> Iterator[None]:
         """Hold a job's lock, with its log read to the end. The job may have been forgotten meanwhile.
 
-        Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if the log cannot be read.
+        `seconds` is how long to wait for the lock, by default JOB_LOCK_SECONDS. Raises JobNotFound, StoreUnavailable,
+        StoreReadOnly, StoreFull; RecordDamaged if the log cannot be read.
         """
+        seconds = JOB_LOCK_SECONDS if seconds is None else seconds
         self.volume.check_writable()  # otherwise a line could go to another folder that is now mounted there
         with open_job.using, explaining_refusals():
             try:
-                with self.locks.exclusive(lock_name(open_job.job.id), seconds=JOB_LOCK_SECONDS):
+                with self.locks.exclusive(lock_name(open_job.job.id), seconds=seconds):
                     if open_job.folder.has_irregular_log():
                         self._begin_new_log(open_job)
                     open_job.refresh(asks_server=self.volume.is_shared)

@@ -14,7 +14,7 @@ from app.errors import JobNotFound, ModelInUse, ModelLocked, StoreError
 from app.jobs.progress import Progress
 from app.jobs.records import JOB, Failure, Job, JobState
 from app.jobs.units.job_log import append
-from app.jobs.units.open_jobs import OpenJob, OpenJobs, entry, lock_name
+from app.jobs.units.open_jobs import CLAIM_LOCK_SECONDS, OpenJob, OpenJobs, entry, lock_name
 from app.jobs.units.records import MAX_UNITS, EntryKind, JobFolder, Task, Unit
 from app.jobs.units.unit_descriptions import described
 from app.store import explaining_refusals
@@ -72,26 +72,32 @@ class UnitClaims:
         """The token in the names of the files to which this process writes results."""
         return self._open_jobs.writer
 
-    def claim(self, job: Job, understands: Callable[[Job, Task], bool] = lambda *_: True) -> Claim | None:
+    def claim(
+        self,
+        job: Job,
+        understands: Callable[[Job, Task], bool] = lambda *_: True,
+        lock_seconds: float | None = None,
+    ) -> Claim | None:
         """Claim the first unit of a job that has no result and that no process works on; None if there is none.
 
         A job that `understands` returns False for, because a newer version created it, counts as one that cannot be
-        read.
+        read. `lock_seconds` is how long to wait for the job's lock, by default `open_jobs.JOB_LOCK_SECONDS`.
 
         If a service was killed before it could end a job whose units all have results, or before it could write the
         end to the job's record, this is done here. Raises StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if
         the job's files cannot be read.
         """
         open_job = self._open_jobs.open(job)
-        with open_job.using, explaining_refusals(), contextlib.suppress(JobNotFound, JobEnded):
-            self._refresh(open_job)
+        used = self._open_jobs.used(open_job, lock_seconds)
+        with used, explaining_refusals(), contextlib.suppress(JobNotFound, JobEnded):
+            self._refresh(open_job, lock_seconds)
             if open_job.log.end is not None or open_job.log.is_complete:
-                self._end(open_job)
+                self._end(open_job, lock_seconds)
                 return None
             _check_number_of_units(job)
             while (lock := ExitStack()) and (number := self._lock_one(open_job, lock)) is not None:
                 try:
-                    claim = self._begin(open_job, number, lock, understands)
+                    claim = self._begin(open_job, number, lock, understands, lock_seconds)
                 except BaseException:
                     open_job.claimed.discard(number)
                     lock.close()
@@ -103,14 +109,15 @@ class UnitClaims:
     def claim_unit(self, job: Job, number: int, understands: Callable[[Job, Task], bool]) -> Claim | None:
         """Claim one unit of a job, as `claim` does. None if it has a result, or the job has no such unit.
 
-        Raises ModelLocked or ModelInUse if a process works on it, JobEnded if the job has ended, and JobNotFound if it
-        was removed or the folder is away; otherwise as `claim`.
+        Waits up to CLAIM_LOCK_SECONDS for the job's lock. Raises ModelLocked or ModelInUse if a process works on the
+        unit, JobEnded if the job has ended, and JobNotFound if it was removed or the folder is away; otherwise as
+        `claim`.
         """
         open_job = self._open_jobs.open(job)
-        with open_job.using, explaining_refusals(), ExitStack() as lock:
-            self._refresh(open_job)
+        with self._open_jobs.used(open_job, CLAIM_LOCK_SECONDS), explaining_refusals(), ExitStack() as lock:
+            self._refresh(open_job, CLAIM_LOCK_SECONDS)
             if open_job.log.end is not None or open_job.log.is_complete:
-                self._end(open_job)
+                self._end(open_job, CLAIM_LOCK_SECONDS)
                 raise JobEnded
             _check_number_of_units(job)
             if number in open_job.log.done or number >= (job.units or 0):
@@ -120,7 +127,7 @@ class UnitClaims:
             lock.enter_context(self._open_jobs.locks.exclusive(lock_name(job.id, number), seconds=0))
             open_job.claimed.add(number)
             try:
-                return self._begin(open_job, number, lock, understands)
+                return self._begin(open_job, number, lock, understands, CLAIM_LOCK_SECONDS)
             except BaseException:
                 open_job.claimed.discard(number)
                 raise
@@ -128,15 +135,17 @@ class UnitClaims:
     def open_units(self, job: Job) -> list[int]:
         """Return the numbers of a job's units that have no result, and end the job if there are none.
 
-        Raises StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if the job's files cannot be read.
+        Waits up to CLAIM_LOCK_SECONDS for the job's lock. Raises StoreUnavailable, StoreReadOnly, StoreFull;
+        RecordDamaged if the job's files cannot be read.
         """
         open_job = self._open_jobs.open(job)
-        with open_job.using, explaining_refusals(), contextlib.suppress(JobNotFound):
-            self._refresh(open_job)
+        used = self._open_jobs.used(open_job, CLAIM_LOCK_SECONDS)
+        with used, explaining_refusals(), contextlib.suppress(JobNotFound):
+            self._refresh(open_job, CLAIM_LOCK_SECONDS)
             if open_job.log.end is None and not open_job.log.is_complete:
                 _check_number_of_units(job)
                 return list(open_job.log.missing)
-            self._end(open_job)
+            self._end(open_job, CLAIM_LOCK_SECONDS)
         return []
 
     def is_locked(self, job_id: str, number: int) -> bool:
@@ -210,16 +219,16 @@ class UnitClaims:
             if open_job.log.end is None and claim.number not in open_job.log.done:
                 open_job.log.append(entry(EntryKind.GIVEN_BACK, unit=claim.number), is_lasting=False)
 
-    def _refresh(self, open_job: OpenJob) -> None:
+    def _refresh(self, open_job: OpenJob, lock_seconds: float | None) -> None:
         try:
             open_job.refresh()
         except RecordDamaged:
-            with self._open_jobs.locked(open_job):  # which sets a log aside that is no regular file
+            with self._open_jobs.locked(open_job, lock_seconds):  # which sets a log aside that is no regular file
                 pass
 
-    def _end(self, open_job: OpenJob) -> None:
+    def _end(self, open_job: OpenJob, lock_seconds: float | None) -> None:
         """End a job whose units all have results, and write the end to its record unless that was done."""
-        with self._open_jobs.locked(open_job):
+        with self._open_jobs.locked(open_job, lock_seconds):
             record = JOB.parse(read_regular(open_job.folder.record, JOB.max_bytes))
             if not record.is_finished:
                 self._open_jobs.end(open_job)
@@ -239,10 +248,15 @@ class UnitClaims:
         return None
 
     def _begin(
-        self, open_job: OpenJob, number: int, lock: ExitStack, understands: Callable[[Job, Task], bool]
+        self,
+        open_job: OpenJob,
+        number: int,
+        lock: ExitStack,
+        understands: Callable[[Job, Task], bool],
+        lock_seconds: float | None,
     ) -> Claim | None:
         """Note in the log that this service begins a unit. None if another service has done the unit meanwhile."""
-        with self._open_jobs.locked(open_job):
+        with self._open_jobs.locked(open_job, lock_seconds):
             _check_unfinished(open_job)
             log, is_first = open_job.log, not open_job.log.has_begun
             if log.end is not None or number in log.done:

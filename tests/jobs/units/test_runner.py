@@ -1,15 +1,18 @@
 """The runner and the order of units on both backends, with a kind of work that exists only in these tests."""
 
 import asyncio
+import contextlib
 import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from app.build import build_jobs
+from app.errors import StoreUnavailable
 from app.events import EventName
 from app.jobs.database.database_queue import DatabaseQueue
 from app.jobs.folder import Jobs
@@ -440,22 +443,60 @@ async def test_jobs_that_a_service_does_not_understand_wait_for_another(
     assert [jobs.get(each.id).state for each in (newer, known)] == [JobState.QUEUED, JobState.RUNNING]
 
 
+@pytest.mark.parametrize("holder", ["another service", "another thread"])
 async def test_a_job_whose_lock_is_held_delays_no_other_job(
-    store: Store, jobs: Jobs, jobs_url: str | None, monkeypatch: pytest.MonkeyPatch
+    store: Store, jobs: Jobs, jobs_url: str | None, monkeypatch: pytest.MonkeyPatch, holder: str
 ) -> None:
-    """A service that hangs with a job's lock delays that job alone."""
-    monkeypatch.setattr("app.jobs.units.open_jobs.JOB_LOCK_SECONDS", 0.0)
+    """A service that hangs with a job's lock, as while it queues the job, delays that job alone, and once in a while.
+
+    Requests about the job may wait for the lock for an hour here. A thread of the same service may wait for it too.
+    """
+    monkeypatch.setattr("app.jobs.units.open_jobs.JOB_LOCK_SECONDS", 3600.0)
     async with serving(store, jobs_url) as service:
         held = await service.add(create(jobs, "held"))
-        await service.add(create(jobs, "free"))
+        await service.add(create(jobs, "free", "free"))
+        holding: dict[str, contextlib.AbstractContextManager[object]] = {
+            "another service": jobs.units._open_jobs.locked(jobs.units._open_jobs.open(held)),
+            "another thread": service.jobs.units._open_jobs.open(held).using,
+        }
 
-        with jobs.units._open_jobs.locked(jobs.units._open_jobs.open(held)):
-            assert await service.finish_next() is not None
-            assert await service.take() is None
-        monkeypatch.setattr("app.jobs.units.open_jobs.JOB_LOCK_SECONDS", 30.0)
-        deadline = Deadline(30)
-        while await service.finish_next() is None:
-            assert not deadline.is_over
-            await anyio.sleep(0.1)
+        with holding[holder]:
+            finished = [await finish_next(service) for _ in range(2)]
+        last = await finish_next(service)
 
-    assert jobs.get(held.id).state == JobState.SUCCEEDED
+    assert (held.id in finished, last) == (False, held.id)
+
+
+async def finish_next(service: Service) -> str:
+    """Complete the next unit, once there is one, and return its job."""
+    deadline = Deadline(30)
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            if claim := await service.finish_next():
+                return claim.job.id
+        assert not deadline.is_over
+        await anyio.sleep(0.1)
+
+
+async def test_a_job_whose_lock_was_held_comes_last_for_a_while(
+    store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service waits for the lock once, and works on the other jobs meanwhile, also on those that come later."""
+    monkeypatch.setattr("app.jobs.units.folder_queue.REFUSED_SECONDS", 3600.0)
+    service, tried = Service(store, None), list[str]()
+    held = create(jobs, "held")
+    claim_of = service.queue.claims.claim
+
+    def claim(job: Job, *about: Any) -> Claim | None:
+        tried.append(job.id)
+        return claim_of(job, *about)
+
+    monkeypatch.setattr(service.queue.claims, "claim", claim)
+    with jobs.units._open_jobs.locked(jobs.units._open_jobs.open(held)):
+        with pytest.raises(StoreUnavailable):
+            await service.finish_next()
+        for _ in range(3):
+            await service.add(create(jobs, "free"))
+            assert await service.finish_next()
+
+    assert tried.count(held.id) == 1
