@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -64,11 +64,11 @@ class IdempotencyKeys:
         if key is None:
             yield HeldKey(self._store, None)
             return
-        name = hashlib.sha256(f"{len(actor.name)}:{actor.name}{f'{what} ' if what else ''}{key}".encode()).hexdigest()
+        record = self._record_of(actor, key, what)
         self._store.volume.check_writable()
         try:
-            with explaining_refusals(), self._store.locks.exclusive(f"/keys/{name}", seconds=KEY_LOCK_SECONDS):
-                yield HeldKey(self._store, self._store.volume.jobs_dir / f"{name}{KEY_SUFFIX}")
+            with explaining_refusals(), self._store.locks.exclusive(f"/keys/{record.stem}", seconds=KEY_LOCK_SECONDS):
+                yield HeldKey(self._store, record)
         except (ModelLocked, ModelInUse) as exc:
             raise StoreUnavailable("another request with this Idempotency-Key is still running") from exc
 
@@ -76,6 +76,17 @@ class IdempotencyKeys:
         """Return the job that a caller's key has created; None if it has created none. Raises what `held` raises."""
         with self.held(actor, key) as held:
             return held.job_of(fingerprint, get)
+
+    def has_job(self, actor: Actor, key: str, get: Callable[[str], Job]) -> bool:
+        """Return True if a caller's key has created a job that exists, whatever the request was.
+
+        Does not wait for another request with the key. Raises StoreUnavailable.
+        """
+        return HeldKey(self._store, self._record_of(actor, key)).has_job(get)
+
+    def _record_of(self, actor: Actor, key: str, what: str = "") -> Path:
+        name = hashlib.sha256(f"{len(actor.name)}:{actor.name}{f'{what} ' if what else ''}{key}".encode()).hexdigest()
+        return self._store.volume.jobs_dir / f"{name}{KEY_SUFFIX}"
 
     def is_needed(self, record: Path, exists: Callable[[str], bool]) -> bool:
         """Return False if a key's record names no job and no upload that exists."""
@@ -92,7 +103,7 @@ class IdempotencyKeys:
 
 
 class HeldKey:
-    """A key that the caller holds."""
+    """A key that the caller holds, or only reads."""
 
     def __init__(self, store: Store, record: Path | None) -> None:
         self._store = store
@@ -113,6 +124,13 @@ class HeldKey:
         if found.fingerprint != fingerprint:
             raise IdempotencyKeyReused(job.id)
         return job
+
+    def has_job(self, get: Callable[[str], Job]) -> bool:
+        """Return True if the key has created a job that exists. Raises StoreUnavailable."""
+        found = self._read()
+        with suppress(JobNotFound):
+            return found is not None and bool(get(found.job_id))
+        return False
 
     def upload_of(self, fingerprint: str, exists: Callable[[str], bool]) -> str | None:
         """Return the id of the upload that the key has created; None if it has created none, or none that exists.

@@ -85,10 +85,12 @@ class PreferredJob:
     async def new_units(self) -> AsyncIterator[NewUnits]:
         """Make the folder of a new job, into which its units are received. Without a job, the folder is removed.
 
-        Raises QueueUnavailable, TooManyUnits, StoreUnavailable, StoreReadOnly, StoreFull.
+        A request whose Idempotency-Key has a job queues nothing, so it needs neither the queue nor room. Raises
+        QueueUnavailable, TooManyUnits, StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        await self.runner.queue.check()
-        await self._require_room(1)  # before the body is received
+        if not await self._has_job():
+            await self.runner.queue.check()
+            await self._require_room(1)  # before the body is received
         stack = ExitStack()
         new = await to_thread.run_sync(stack.enter_context, self.jobs.units.new(), limiter=threads.changes)
         try:
@@ -114,7 +116,8 @@ class PreferredJob:
         be read again; see `earlier`. Raises TooManyUnits, IdempotencyKeyReused, StoreUnavailable, StoreReadOnly,
         StoreFull; QueueUnavailable, and then there is no job.
         """
-        await self._require_room(new.count)
+        if not await self._has_job():
+            await self._require_room(new.count)
         create = partial(
             self.jobs.units.create,
             new,
@@ -148,6 +151,13 @@ class PreferredJob:
         return await to_thread.run_sync(
             keys.job_of, self.actor, self.idempotency_key, fingerprint, self.jobs.get, limiter=threads.changes
         )
+
+    async def _has_job(self) -> bool:
+        """Return True if the request's Idempotency-Key has created a job, which may be that of another request."""
+        if self.idempotency_key is None:
+            return False
+        has_job = self.jobs.units.keys.has_job
+        return await to_thread.run_sync(has_job, self.actor, self.idempotency_key, self.jobs.get)
 
     async def _require_room(self, count: int) -> None:
         """Raise TooManyUnits if the caller's jobs may not have `count` more units."""

@@ -117,14 +117,19 @@ def test_a_higher_class_comes_first(service: RunningService, tmp_path: Path) -> 
 
 
 def test_a_caller_may_have_so_many_units(service: RunningService, tmp_path: Path) -> None:
-    """A job with which the caller would have too many unfinished files is answered 429, and later accepted."""
+    """A job with which the caller would have too many unfinished files is answered 429, and later accepted.
+
+    A request that is sent again with its Idempotency-Key has its files already.
+    """
     gate = tmp_path / "gate"
-    held = post(service, f"wait_for {gate}".encode(), *[b"read a"] * 4).headers["location"]
+    images = [f"wait_for {gate}".encode(), *[b"read a"] * 4]
+    held = post(service, *images, key="held").headers["location"]
     eventually(lambda: service.client.get(held).json()["state"] == "running")
 
     refused = post(service, b"read a", b"read b")
 
     assert problem_of(refused) == (429, "too-many-units")
+    assert post(service, *images, key="held").headers["location"] == held
     metrics = service.client.get("/metrics").text
     assert 'ocr_units_waiting{kind="images"} 5.0' in metrics
     assert 'ocr_units_running{kind="images"} 1.0' in metrics

@@ -45,9 +45,11 @@ def queue_check(service: RunningService) -> dict[str, Any]:
     return found
 
 
-def post(service: RunningService, *images: str) -> httpx.Response:
+def post(service: RunningService, *images: str, key: str | None = None) -> httpx.Response:
     """Send images for a job."""
-    return service.client.post("/ocr/jobs", files=[("file", (f"{n}", each)) for n, each in enumerate(images)])
+    headers = {"idempotency-key": key} if key else {}
+    files = [("file", (f"{n}", each)) for n, each in enumerate(images)]
+    return service.client.post("/ocr/jobs", files=files, headers=headers)
 
 
 def finished(service: RunningService, path: str) -> Any:
@@ -84,10 +86,13 @@ def test_a_database_of_any_encoding(serve: Serve, tmp_path: Path, server: Postgr
 
 
 def test_a_service_without_its_database(serve: Serve, tmp_path: Path, server: Postgres) -> None:
-    """Jobs are refused and leave nothing; all else works, and says why. Nothing shows the password."""
+    """Jobs are refused and leave nothing; all else works, and says why. Nothing shows the password.
+
+    A request that is sent again with its Idempotency-Key gets its job, since nothing is queued.
+    """
     service = start(serve, tmp_path, server, "one")
     goes_on = tmp_path / "goes-on"
-    path = post(service, f"wait_for {goes_on}", "read b").headers["location"]
+    path = post(service, f"wait_for {goes_on}", "read b", key="first").headers["location"]
     jobs = tmp_path / "models/.store/jobs"
     before = sorted(each.name for each in jobs.iterdir())
     eventually(lambda: 'ocr_units_running{kind="images"} 1.0' in service.client.get("/metrics").text, within=60)
@@ -100,6 +105,15 @@ def test_a_service_without_its_database(serve: Serve, tmp_path: Path, server: Po
     assert sorted(each.name for each in jobs.iterdir()) == before
     assert "ocr_queue_available 0.0" in service.client.get("/metrics").text
     assert service.client.get("/readyz").status_code == 200
+
+    again = post(service, f"wait_for {goes_on}", "read b", key="first")
+    assert (again.status_code, again.headers["location"]) == (202, path)
+    others = [post(service, "read other", key=key) for key in ("first", "second")]
+    assert [each.json()["type"].rpartition(":")[2] for each in others] == [
+        "idempotency-key-reused",
+        "queue-unavailable",
+    ]
+    assert sorted(each.name for each in jobs.iterdir()) == before
 
     goes_on.touch()
     eventually(lambda: service.client.get(f"{path}/results").json()["results"], within=60)
