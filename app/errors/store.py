@@ -149,8 +149,14 @@ class TrashEntryNotFound(StoreError):
 class JobNotFound(StoreError):
     """There is no such job: it never existed, or finished longer ago than `OCR_JOB_RETENTION`."""
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(f"There is no job {job_id!r}. Finished jobs are removed after OCR_JOB_RETENTION.")
+    def __init__(self, job_id: str, *, is_damaged: bool = False) -> None:
+        """With `is_damaged`, the job exists, but its record cannot be read."""
+        absent = f"There is no job {job_id!r}. Finished jobs are removed after OCR_JOB_RETENTION."
+        damaged = (
+            f"The record of the job {job_id!r} is damaged or missing, so the job can neither be shown nor continued. "
+            f"Send its request again. What is left of its results is in .store/jobs/{job_id} for OCR_JOB_RETENTION."
+        )
+        super().__init__(damaged if is_damaged else absent)
         self.job_id = job_id
 
 

@@ -64,7 +64,10 @@ class Jobs:
         """Decides when a finished job is too old."""
 
     def get(self, job_id: str) -> Job:
-        """Read one job's record and return the job; raises JobNotFound, StoreUnavailable."""
+        """Read one job's record and return the job; raises JobNotFound, StoreUnavailable.
+
+        A record that is lost is reported.
+        """
         self._check()
         if JOB_ID.fullmatch(job_id):
             for pause_seconds in self._claims.lookup_pauses:
@@ -73,7 +76,26 @@ class Jobs:
                 for record in (record_of_units(self._folder, job_id), record_of(self._folder, job_id)):
                     if job := read_record(self.volume.records, record):
                         return job
+            raise JobNotFound(job_id, is_damaged=self._is_damaged(job_id))
         raise JobNotFound(job_id)
+
+    def _is_damaged(self, job_id: str) -> bool:
+        """Return True if a job cannot be read although it was not removed."""
+        return self.note_lost(job_id) or any(
+            os.path.lexists(record)
+            for record in (record_of_units(self._folder, job_id), record_of(self._folder, job_id))
+        )
+
+    def note_lost(self, job_id: str) -> bool:
+        """Report the record of a job as damaged if it is missing although the job's folder is there; return whether."""
+        record = record_of_units(self._folder, job_id)
+        # The record of a job of a former version moves into the folder. So its former place is looked at first.
+        if os.path.lexists(record_of(self._folder, job_id)) or os.path.lexists(record):
+            return False
+        if record.parent.is_symlink() or not record.parent.is_dir():
+            return False
+        self.volume.records.note(record, JOB.kind, "it is missing", may_be_missing=True)
+        return True
 
     def ids(self) -> list[str]:
         """Return the ids of all jobs, oldest first; no record is read. Raises StoreUnavailable."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -20,9 +21,12 @@ from app.jobs.records import (
     record_of_units,
 )
 from app.jobs.units.new_units import RECEIVED_SUFFIX
+from app.jobs.units.unit_jobs import REMOVED_SUFFIX
 
 STRAY_SECONDS = 3600.0
 """The age at which a sweep removes a file that belongs to no job, in seconds."""
+LEFT_SUFFIXES = {RECEIVED_SUFFIX, REMOVED_SUFFIX}
+"""The ends of the names of folders of units that are no job yet, or no longer."""
 
 
 def sweep_jobs(jobs: Jobs, retention: timedelta, is_needed: Callable[[Job], bool] = lambda _: False) -> list[str]:
@@ -75,10 +79,12 @@ def _swept(jobs: Jobs, job: Job, retention: timedelta, is_needed: Callable[[Job]
 
 
 def _remove_left(jobs: Jobs, path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        jobs.units.remove(path.name)
-    else:
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
+    elif path.suffix in LEFT_SUFFIXES:
+        shutil.rmtree(path)
+    else:
+        jobs.units.remove(path.name)
 
 
 def _is_left(jobs: Jobs, path: Path, job_ids: set[str], retention: timedelta) -> bool:
@@ -87,7 +93,7 @@ def _is_left(jobs: Jobs, path: Path, job_ids: set[str], retention: timedelta) ->
         if jobs.volume.has_lock_queries:
             return not jobs.is_locked(job_id)
         return is_older_than(path, STRAY_SECONDS)
-    if path.stem in job_ids or not is_older_than(path, STRAY_SECONDS):
+    if path.stem in job_ids or not is_older_than(path, _seconds_kept(jobs, path, retention)):
         return False
     # The lock is checked first, because a new job is held until its record exists.
     if jobs.is_locked(path.stem):
@@ -95,10 +101,16 @@ def _is_left(jobs: Jobs, path: Path, job_ids: set[str], retention: timedelta) ->
     record = record_of(jobs.volume.jobs_dir, path.stem)
     if path.is_dir():
         record = record_of_units(jobs.volume.jobs_dir, path.name)
-    if path.suffix == RECEIVED_SUFFIX or not os.path.lexists(record):
+    if path.suffix in LEFT_SUFFIXES or not os.path.lexists(record):
         return True
     # A newer version of this service may have written a record that cannot be read: keep it as long as a finished job.
     return read_record(jobs.volume.records, record) is None and is_older_than(record, retention.total_seconds())
+
+
+def _seconds_kept(jobs: Jobs, path: Path, retention: timedelta) -> float:
+    """Return for how many seconds a path that belongs to no job is kept; report a job whose record is lost."""
+    is_lost = JOB_ID.fullmatch(path.name) is not None and jobs.note_lost(path.name)
+    return max(STRAY_SECONDS, retention.total_seconds()) if is_lost else STRAY_SECONDS
 
 
 def is_older_than(path: Path, seconds: float) -> bool:

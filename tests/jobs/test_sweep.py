@@ -1,16 +1,21 @@
 """What a sweep does to old jobs, and to files that killed processes left."""
 
 import os
+import shutil
+import time
 from datetime import timedelta
 
 import pytest
 
 from app.build import build_jobs
+from app.errors import JobNotFound
 from app.jobs.folder import Jobs
 from app.jobs.records import read_record
-from app.jobs.sweep import sweep_jobs
+from app.jobs.sweep import STRAY_SECONDS, sweep_jobs
+from app.store.records.reader import DamagedRecord
 from app.store.store import Store
-from tests.support.held_jobs import DAY, create_pull, files, finish_pull, former_record
+from tests.support.held_jobs import DAY, create_pull, files, finish_pull, former_record, store_on
+from tests.support.unit_works import create, finish_one, folder_of
 
 NOW = timedelta(0)
 
@@ -34,6 +39,51 @@ def test_a_former_job_is_removed_with_its_result(store: Store, jobs: Jobs) -> No
     assert sweep_jobs(jobs, DAY) == []
     assert files(store) == [f"{job.id}.json", f"{job.id}.result"]
     assert sweep_jobs(build_jobs(store), NOW) == [job.id]
+    assert files(store) == []
+
+
+def test_a_job_whose_record_is_lost_is_reported_and_kept(store: Store, jobs: Jobs) -> None:
+    """Another program deletes a job's record: the loss is reported, and the results are kept as long as others."""
+    job = create(jobs, "a")
+    finish_one(jobs, job)
+    folder_of(store, job).record.unlink()
+    kept = sorted(path.name for path in folder_of(store, job).path.iterdir())
+
+    for service in (another := build_jobs(store_on(store.root)), jobs):
+        with pytest.raises(JobNotFound, match="damaged or missing"):
+            service.get(job.id)
+    in_sweep = build_jobs(store_on(store.root))
+    os.utime(folder_of(store, job).path, times=(time.time() - 2 * STRAY_SECONDS,) * 2)
+    assert sweep_jobs(in_sweep, DAY) == []
+
+    assert sorted(path.name for path in folder_of(store, job).path.iterdir()) == kept
+    path = f".store/jobs/{job.id}/job.json"
+    for service in (another, in_sweep):
+        assert service.volume.records.damaged("job") == [DamagedRecord("job", path, "it is missing")]
+    os.utime(folder_of(store, job).path, (0, 0))
+    sweep_jobs(in_sweep, DAY)
+    assert (files(store), in_sweep.volume.records.damaged()) == ([], [])
+
+
+def test_a_removal_that_was_interrupted_is_no_loss(store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service is killed while it removes an old job: the job is gone, is not reported, and its rest is removed."""
+    job = finish_one(jobs, create(jobs, "a"))
+    with monkeypatch.context() as patch:
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sweep_jobs(jobs, NOW)
+
+    with pytest.raises(JobNotFound, match="There is no job"):
+        jobs.get(job.id)
+    assert sweep_jobs(jobs, NOW) == []
+    (left,) = store.volume.jobs_dir.iterdir()
+    assert jobs.volume.records.damaged() == []
+    os.utime(left, (0, 0))
+    sweep_jobs(jobs, DAY)
     assert files(store) == []
 
 

@@ -90,6 +90,12 @@ class NewUnits:
         rename_path(self.folder.path, folder.path)
         self.folder = folder
 
+    def lose_name(self) -> None:
+        """Undo `take_name`. Raises OSError."""
+        folder = JobFolder(self._jobs_dir, f"{self.job_id}{RECEIVED_SUFFIX}")
+        rename_path(self.folder.path, folder.path)
+        self.folder = folder
+
     def fingerprint(self, kind: str) -> str:
         """Return the digest of the units, their files and the task, after `finish`. Raises OSError."""
         digest = hashlib.sha256(kind.encode())

@@ -1,5 +1,7 @@
 """The jobs of units in a model folder: create, cancel, read results, remove. The methods block."""
 
+import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +20,10 @@ from app.jobs.units.unit_claims import UnitClaims
 from app.jobs.units.unit_descriptions import line_of, task_of, unit_of
 from app.store import Actor, Store, explaining_refusals
 from app.store.records.forms import RecordDamaged
+from app.store.volume.renames import rename_path
+
+REMOVED_SUFFIX = ".removed"
+"""The end of the name of a folder whose job is being removed; before it is the id of the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,7 @@ class UnitJobs:
         No service has begun it: `new` still holds the job's lock. Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
         with explaining_refusals():
-            new.folder.record.unlink(missing_ok=True)
+            new.lose_name()
         new.is_created = False
         self._open_jobs.forget(new.job_id)
 
@@ -184,8 +190,13 @@ class UnitJobs:
             yield open_job
 
     def remove(self, job_id: str) -> None:
-        """Remove a job and its files. The record goes first, so that the job is gone at once. Raises OSError."""
-        folder = JobFolder(self._volume.jobs_dir, job_id)
-        folder.record.unlink(missing_ok=True)
-        shutil.rmtree(folder.path)
+        """Remove a job and its files. Raises OSError.
+
+        The folder loses its name first: so the job is gone at once, and a folder without a record is a damaged job.
+        """
+        folder = JobFolder(self._volume.jobs_dir, job_id).path
+        removed = folder.with_name(f"{job_id}.{secrets.token_hex(4)}{REMOVED_SUFFIX}")
+        os.utime(folder)  # or another service's sweep would take it for one that was left an hour ago
+        rename_path(folder, removed)
+        shutil.rmtree(removed)
         self._open_jobs.forget(job_id)

@@ -14,7 +14,7 @@ import pytest
 
 from app.api.ai.routes import RESULTS
 from app.build import build_jobs
-from app.errors import StoreUnavailable
+from app.errors import JobNotFound, StoreUnavailable
 from app.jobs.folder import Jobs
 from app.jobs.progress import Progress
 from app.jobs.records import JobState, new_job
@@ -396,6 +396,9 @@ def test_a_job_that_could_not_be_queued_leaves_nothing(store: Store, jobs: Jobs)
         job = jobs.units.create(new, KIND, {}, ME, Task({}))
         assert [each.id for each in other.unfinished_of_units()] == [job.id]
         jobs.units.withdraw(new)
+        with pytest.raises(JobNotFound):
+            other.get(job.id)
+        assert other.volume.records.damaged() == []
 
     assert other.units.claims.claim(job) is None
     assert other.unfinished_of_units() == []
