@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from app.store.records.forms import Finite, Size
@@ -34,6 +34,17 @@ class Progress:
     while there is no rate."""
     eta_seconds: Finite | None = None
     """The remaining time at the present rate, in seconds; None while the rate or the total is unknown."""
+
+
+def aged(progress: Progress, seconds: float) -> Progress:
+    """Return the progress of items `seconds` after the last of them was done.
+
+    Items that take longer than the rate promises are not counted: the remaining time falls by one item at most.
+    """
+    if progress.unit != "items" or not progress.rate or progress.eta_seconds is None:
+        return progress
+    passed = min(max(0.0, seconds), 1 / progress.rate)
+    return replace(progress, eta_seconds=rounded(max(0.0, progress.eta_seconds - passed)))
 
 
 class Meter:

@@ -8,7 +8,7 @@ import pytest
 from app.build import build_jobs
 from app.errors import JobNotFound, StoreReadOnly, StoreUnavailable
 from app.jobs.folder import Jobs
-from app.jobs.progress import Meter, Progress
+from app.jobs.progress import Meter, Progress, aged
 from app.jobs.records import JobState
 from app.jobs.units.unit_claims import JobEnded, Outcome
 from app.pulls.pull_jobs import PULL
@@ -185,6 +185,16 @@ def test_a_meter_computes_the_rate_and_the_remaining_time() -> None:
     assert second.eta_seconds is not None
     assert meter.at(10, 100).rate is None
     assert meter.at(20, None).eta_seconds is None
+
+
+def test_the_remaining_time_of_items_falls_between_two_results() -> None:
+    """It falls by one item at most, and not at all for a clock that is behind, for bytes, or without a rate."""
+    items = Progress(3, 9, "items", 0.5, 12.0)
+
+    assert [aged(items, seconds).eta_seconds for seconds in (-5, 0, 1.5, 2, 60)] == [12, 12, 10.5, 10, 10]
+    assert aged(items, 1.5) == Progress(3, 9, "items", 0.5, 10.5)
+    for other in (Progress(3, 9, "bytes", 0.5, 12.0), Progress(0, 9, "items"), Progress(9, 9, "items", 0.0, None)):
+        assert aged(other, 60) == other
 
 
 def test_lists_of_jobs_have_pages(store: Store, jobs: Jobs) -> None:

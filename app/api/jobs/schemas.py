@@ -1,6 +1,7 @@
 """The schemas of jobs."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import NonNegativeInt
@@ -9,7 +10,7 @@ from app import errors
 from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.schema import DamagedRecordOut, InlineEnum, Schema, Timestamp
-from app.jobs.progress import Progress, ProgressUnit
+from app.jobs.progress import Progress, ProgressUnit, aged
 from app.jobs.records import Failure, Job, JobState
 from app.jobs.units.queue_places import QueuePlace
 from app.webhooks.records import Delivery, DeliveryState
@@ -165,10 +166,11 @@ def _phase(job: Job) -> str:
 
 
 def _progress(job: Job) -> Progress:
-    """Return the progress of a job. An ended job whose units were not all done has no remaining time."""
-    if job.is_finished and job.progress.done != job.progress.total:
-        return replace(job.progress, rate=None, eta_seconds=None)
-    return job.progress
+    """Return the progress of a job now. An ended job whose units were not all done has no remaining time."""
+    if job.is_finished:
+        is_whole = job.progress.done == job.progress.total
+        return job.progress if is_whole else replace(job.progress, rate=None, eta_seconds=None)
+    return aged(job.progress, (datetime.now(UTC) - job.updated_at).total_seconds())
 
 
 def _webhook(url: str, delivery: Delivery) -> WebhookOut:

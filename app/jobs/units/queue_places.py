@@ -61,6 +61,8 @@ class _Snapshot:
     job_ids: set[str] = field(default_factory=set)
     rate: float = 0.0
     """How many units a second all services do together; 0 if that is unknown."""
+    seconds: float = 0.0
+    """How long ago the last result of the jobs with a rate was written, in seconds."""
 
     def add(self, job: Job, now: datetime) -> None:
         line = self.lines.setdefault(RANKS[job.priority], {}).setdefault(job.created_by.name, _KeyLine())
@@ -68,8 +70,9 @@ class _Snapshot:
         self.job_ids.add(job.id)
         line.left.append(job.units_left)
         line.has_begun |= job.state is JobState.RUNNING
-        rate = job.progress.rate
-        if rate and (now - job.updated_at).total_seconds() < max(STALE_SECONDS, STALE_UNITS / rate):
+        rate, seconds = job.progress.rate, max(0.0, (now - job.updated_at).total_seconds())
+        if rate and seconds < max(STALE_SECONDS, STALE_UNITS / rate):
+            self.seconds = min(seconds, self.seconds) if self.rate else seconds
             self.rate += rate
 
     def finish(self) -> None:
@@ -90,9 +93,10 @@ class _Snapshot:
             return sum(min(line.total, own_turns + comes_first) for line, comes_first in others)
 
         left = job.units_left
-        until_end = ahead + left + units_until(older + max(0, left - 1))
+        # Of the next unit, the part is done that the rate promises. A unit that takes longer does not count as done.
+        until_end = ahead + left + units_until(older + max(0, left - 1)) - min(1.0, self.seconds * self.rate)
         known_rate = self.rate or rate
-        return QueuePlace(ahead + units_until(older), rounded(until_end / known_rate) if known_rate else None)
+        return QueuePlace(ahead + units_until(older), rounded(max(0.0, until_end) / known_rate) if known_rate else None)
 
 
 class QueuePlaces:

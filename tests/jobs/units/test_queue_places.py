@@ -1,7 +1,7 @@
 """The places of jobs in the queue of units, compared with the order in which a service claims the units."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -92,25 +92,30 @@ def test_a_job_that_was_created_a_moment_ago_is_last(jobs: Jobs) -> None:
 
 
 def test_the_expected_seconds_follow_the_rate_of_all_jobs(store: Store, jobs: Jobs) -> None:
-    """They are the units until the job's end, divided by the rate; without a rate in records, by the given one."""
+    """They are the units until the job's end, divided by the rate; without a rate in records, by the given one.
+
+    While a unit takes its time they fall, but by the time of one unit at most.
+    """
     first, second = texts_job(jobs, "a", 6), texts_job(jobs, "a", 4)
     assert QueuePlaces(jobs).of([second])[second.id].expected_seconds is None
     assert QueuePlaces(jobs).of([second], 0.5)[second.id].expected_seconds == (6 + 4) / 0.5
 
     drained(jobs, 3)
-    running = jobs.get(first.id)
-    rate = running.progress.rate
-    assert rate
+    assert jobs.get(first.id).progress.rate
+    rate = 0.01
 
-    found = QueuePlaces(jobs).of([running, second], 0.5)
-    assert found[first.id].expected_seconds == pytest.approx(3 / rate, rel=0.01)
-    assert found[second.id].expected_seconds == pytest.approx((3 + 4) / rate, rel=0.01)
+    def expected(job: Job, age: timedelta) -> float | None:
+        record = store.volume.jobs_dir / first.id / "job.json"
+        written = json.loads(record.read_text())
+        written["updated_at"] = (datetime.now(UTC) - age).isoformat()
+        written["progress"] |= {"rate": rate, "eta_seconds": 3 / rate}
+        record.write_text(json.dumps(written))
+        return QueuePlaces(jobs).of([jobs.get(job.id)], 0.5)[job.id].expected_seconds
 
-    record = store.volume.jobs_dir / first.id / "job.json"  # as if the job had got nothing done for a day
-    written = json.loads(record.read_text())
-    written["updated_at"] = (datetime.fromisoformat(written["updated_at"]) - timedelta(days=1)).isoformat()
-    record.write_text(json.dumps(written))
-    assert QueuePlaces(jobs).of([second], 0.5)[second.id].expected_seconds == (3 + 4) / 0.5
+    now, overdue, stalled = timedelta(seconds=-1000), timedelta(seconds=150), timedelta(days=1)  # by a clock ahead
+    assert (expected(first, now), expected(second, now)) == (3 / rate, (3 + 4) / rate)
+    assert (expected(first, overdue), expected(second, overdue)) == ((3 - 1) / rate, (3 - 1 + 4) / rate)
+    assert expected(second, stalled) == (3 + 4) / 0.5
 
 
 def test_only_unfinished_jobs_of_files_and_texts_have_a_place(jobs: Jobs) -> None:
