@@ -14,7 +14,7 @@ from app.engine.states import EngineState
 from app.engine.supervisor import Supervisor
 from app.errors import StoreError, StoreUnavailable
 from app.jobs.folder import Jobs
-from app.jobs.records import Job
+from app.jobs.records import JOB, Job
 from app.jobs.units.queue_places import QueuePlaces, has_place
 from app.jobs.units.unit_jobs import UnitCounts
 from app.store.volume.living_services import LivingServices
@@ -31,9 +31,15 @@ class DescribeJob:
         self._services = services
 
     async def one(self, job: Job) -> JobOut:
-        """Return a job as the API shows it. Results that were lost after its end count as failed."""
+        """Return a job as the API shows it, with the damage of its files.
+
+        Results that were lost after its end count as failed. An unfinished job says which of its files keep it waiting.
+        """
         shown = (await self.all([job]))[0]
-        if not job.is_finished or job.units is None or job.counts_bytes:
+        if not job.is_finished:
+            unusable = await to_thread.run_sync(self._unusable_files, job)
+            return shown.model_copy(update={"warnings": [*shown.warnings, *unusable]})
+        if job.units is None or job.counts_bytes:
             return shown
         counts = await to_thread.run_sync(self._counts, job)
         if counts is None or not counts.lost:
@@ -59,6 +65,13 @@ class DescribeJob:
             places = {}
         volume = self._jobs.volume
         return [describe(job, delivery_of(volume, job) if job.webhook else None, places.get(job.id)) for job in jobs]
+
+    def _unusable_files(self, job: Job) -> list[str]:
+        """Return a sentence for each file of a job that this service has found unusable, and that has not changed."""
+        volume = self._jobs.volume
+        folder = f"{volume.jobs_dir.relative_to(volume.root)}/{job.id}/"
+        found = (each for each in volume.records.damaged(JOB.kind) if each.path.startswith(folder))
+        return [f"{each.path} cannot be used: {each.reason}." for each in found]
 
     def _counts(self, job: Job) -> UnitCounts | None:
         with suppress(StoreError):  # the routes of its results say so

@@ -93,7 +93,7 @@ class JobOut(Schema):
     result: dict[str, Any] | None
     """The result, once the job has succeeded. The route that gets the job lists the members."""
     warnings: list[str]
-    """Notes about the result, such as files of a pull that were left out, or whose format is not that of their name."""
+    """Notes, such as files of a pull that were left out or misnamed, and files of the job that cannot be used."""
     error: JobProblemOut | None
     """Why the job failed; null if it has not failed."""
     created_at: Timestamp
@@ -148,7 +148,7 @@ def _fields(job: Job, delivery: Delivery | None) -> dict[str, Any]:
         if name not in {"queue", "phase", "request", "result", "warnings", "error", "created_by", "webhook"}
     } | {
         "result": job.result and {name: value for name, value in job.result.items() if name != "warnings"},
-        "warnings": (job.result or {}).get("warnings", []),
+        "warnings": _warnings(job.result or {}),
         "phase": _phase(job),
         "progress": ProgressOut.model_validate(_progress(job)),
         "request": request,
@@ -156,6 +156,12 @@ def _fields(job: Job, delivery: Delivery | None) -> dict[str, Any]:
         "created_by": job.created_by.name,
         "webhook": _webhook(job.webhook, delivery or Delivery(job.id, job.updated_at)) if job.webhook else None,
     }
+
+
+def _warnings(result: dict[str, Any]) -> list[str]:
+    """Return the notes in a result. What another program has put there in another form is left out."""
+    found = result.get("warnings")
+    return [note for note in found if isinstance(note, str)] if isinstance(found, list) else []
 
 
 def _phase(job: Job) -> str:

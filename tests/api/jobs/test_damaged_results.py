@@ -298,3 +298,35 @@ def test_the_results_of_texts_whose_record_names_no_processor_answer_503(
     answer = service.client.get(f"{location}/results")
     assert problem_of(answer) == (503, "store-unavailable")
     assert "does not name the processor" in answer.json()["detail"]
+
+
+def test_a_job_that_waits_for_a_newer_version_says_so(service: RunningService, tmp_path: Path) -> None:
+    """Its warnings name the file that no service here understands, until the job is cancelled."""
+    gate = tmp_path / "gate"
+    before = begin(service, "/ocr/jobs", f"wait_for:{gate}")
+    eventually(lambda: service.client.get(before).json()["state"] == "running")
+    location = begin(service, "/ocr/jobs", *TEXTS)
+    assert service.client.get(location).json()["warnings"] == []
+    replace(folder_of(service, location) / "task.json", b'{"version": 99}')
+
+    gate.touch()
+    (warning,) = eventually(lambda: service.client.get(location).json()["warnings"])
+
+    assert warning.startswith(f".store/jobs/{folder_of(service, location).name}/task.json cannot be used: ")
+    assert service.client.get(location).json()["state"] == "queued"
+    cancelled = service.client.delete(location)
+    assert (cancelled.status_code, cancelled.json()["state"], cancelled.json()["warnings"]) == (200, "cancelled", [])
+    assert finished_job(service, done(service, "/ocr/jobs"))["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("warnings", [7, {"a": 1}, None, ["known", 7]])
+def test_warnings_of_another_form_are_left_out(service: RunningService, warnings: object) -> None:
+    """Another program has written them into the record of a job: the job and the list of jobs are shown without."""
+    location = done(service, "/ocr/jobs")
+    record = folder_of(service, location) / "job.json"
+    replace(record, json.dumps(json.loads(record.read_text()) | {"result": {"warnings": warnings}}).encode())
+
+    known = ["known"] if isinstance(warnings, list) else []
+    assert finished_job(service, location)["warnings"] == known
+    listed = service.client.get("/ocr/jobs").raise_for_status().json()["jobs"][0]
+    assert (listed["id"], listed["warnings"]) == (folder_of(service, location).name, known)
