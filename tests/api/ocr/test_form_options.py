@@ -1,13 +1,17 @@
 """Options of `POST /ocr` and `POST /ai/table` in the fields of a form, with an engine that reads any image."""
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from tests.support.clients.answers import problem_of
 from tests.support.service import RunningService
+from tests.support.waiting import eventually
 
 FILE = ("file", ("a.png", b"read a fox", "image/png"))
 
@@ -51,6 +55,40 @@ def test_a_job_has_the_options_of_its_form(service: RunningService) -> None:
 
     asked = answer.raise_for_status().json()["request"]
     assert (asked["language"], asked["files"]) == ("deu", 2)
+
+
+def by_httpx(service: RunningService, path: Path) -> None:
+    service.client.post("/ocr/jobs", files={"file": (path.name, path.read_bytes())}).raise_for_status()
+
+
+def by_curl(service: RunningService, path: Path) -> None:
+    subprocess.run(["curl", "-fsS", "-F", f"file=@{path}", f"{service.url}/ocr/jobs"], check=True, capture_output=True)
+
+
+def by_star(service: RunningService, path: Path) -> None:
+    """Send only the name `filename*`, which RFC 7578 forbids in a form."""
+    head = f"content-disposition: form-data; name=file; filename*=UTF-8''{quote(path.name)}"
+    body = f"--b\r\n{head}\r\n\r\n".encode() + path.read_bytes() + b"\r\n--b--\r\n"
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    service.client.post("/ocr/jobs", content=body, headers=headers).raise_for_status()
+
+
+NAME = "Größe 名前.png"
+
+
+@pytest.mark.parametrize(("send", "name"), [(by_httpx, NAME), (by_curl, NAME), (by_star, None)])
+def test_a_file_has_its_name_in_any_letters(
+    service: RunningService, tmp_path: Path, send: Callable[[RunningService, Path], None], name: str | None
+) -> None:
+    """A result has the name that the form has as `filename` in UTF-8, as curl, httpx and browsers send it."""
+    path = tmp_path / NAME
+    path.write_bytes(b"read a fox")
+
+    send(service, path)
+
+    job = service.client.get("/ocr/jobs?limit=1").json()["jobs"][0]["id"]
+    (result,) = eventually(lambda: service.client.get(f"/ocr/jobs/{job}/results").json()["results"])
+    assert (result["name"], result["recognition"]["text"]) == (name, "a fox")
 
 
 @pytest.mark.parametrize("path", ["/ocr", "/ai/table"])
