@@ -230,8 +230,9 @@ def test_a_stream_whose_results_become_unreadable_ends_with_the_problem(
     service: RunningService, headers: dict[str, str], tmp_path: Path
 ) -> None:
     """The client can tell this end from that of the job, and continues after the results that it has."""
-    # Two results that are too large for one page; the first is too large for the buffers of the connection.
-    location = done(service, "/ocr/jobs", *("x" * (MAX_PAGE_BYTES * 2 // 3) for _ in range(2)))
+    # Results of which each is a page of its own, and too large for the buffers of the connection. The service reads one
+    # page ahead of what the client has received.
+    location = done(service, "/ocr/jobs", *("x" * (MAX_PAGE_BYTES * 2 // 3) for _ in range(3)))
     log = folder_of(service, location) / "log.jsonl"
     path = f"{location}/results/events"
     with service.client.stream("GET", path, headers=headers | {"x-request-id": tmp_path.name}) as stream:
@@ -241,11 +242,12 @@ def test_a_stream_whose_results_become_unreadable_ends_with_the_problem(
         log.symlink_to(tmp_path / "log.jsonl")
         lines = [line for line in (begin_of_stream + "".join(text)).splitlines() if line]
 
+    *results, problem = (json.loads(line.removeprefix("data:")) for line in lines if '"' in line)
+    assert [result["index"] for result in results] in ([0], [0, 1])
     if headers:
-        assert [line.partition(":")[0] for line in lines] == ["retry", "data", "id", "event", "data"]
-        assert (lines[2].split(), lines[3].split()) == (["id:", "1"], ["event:", "error"])
-    first, problem = (json.loads(line.removeprefix("data:")) for line in lines if '"' in line)
-    assert first["index"] == 0
+        sent = ["data", "id"] * len(results)
+        assert [line.partition(":")[0] for line in lines] == ["retry", *sent, "event", "data"]
+        assert (lines[-3].split(), lines[-2].split()) == (["id:", str(len(results))], ["event:", "error"])
     assert (problem["status"], problem["type"].rpartition(":")[2]) == (503, "store-unavailable")
     assert (problem["instance"], "index" in problem) == (path, False)
     logged = [line for line in service.log.splitlines() if tmp_path.name in line]
@@ -255,7 +257,7 @@ def test_a_stream_whose_results_become_unreadable_ends_with_the_problem(
     log.unlink()
     (tmp_path / "log.jsonl").rename(log)
     rest = service.client.get(path, params={"cursor": 1}).text.splitlines()
-    assert [json.loads(line)["index"] for line in rest] == [1]
+    assert [json.loads(line)["index"] for line in rest] == [1, 2]
 
 
 def test_a_job_whose_results_are_lost_while_it_runs(service: RunningService, tmp_path: Path) -> None:
