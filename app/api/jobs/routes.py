@@ -44,7 +44,7 @@ COUNT = re.compile(r"[0-9]+")
 MAX_CURSOR_DIGITS = 12
 """How many digits of the id of an event are used."""
 CANCELLING: dict[int | str, dict[str, Any]] = {
-    202: {"model": JobOut, "description": "The job, which the service that runs it will cancel."}
+    202: {"model": JobOut, "description": "Not ended yet: a former version runs it, or its model was just published."}
 }
 
 
@@ -173,7 +173,8 @@ async def cancel_job(
 ) -> JobOut:
     """Cancel the job, whichever service on the folder runs it. That service notices it within a second.
 
-    A finished job is not changed.
+    A finished job is not changed: the answer is 200 with the job, and its results stay until they expire. The answer is
+    202 if a service has still to end the job: a former version runs it, or its model was just published.
     """
     cancelled = await to_thread.run_sync(kind.cancel, store, jobs, job.id, limiter=threads.changes)
     if cancelled.units is not None and not job.is_finished:

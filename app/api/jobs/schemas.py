@@ -89,7 +89,7 @@ class JobOut(Schema):
     queue: QueueOut | None
     """Its place in the queue; null once it is finished, and for a pull."""
     request: dict[str, Any]
-    """The parameters of the request that created the job. A URL is shown without its query."""
+    """The parameters of the request. A URL is shown without its query."""
     result: dict[str, Any] | None
     """The result, once the job has succeeded. The route that gets the job lists the members."""
     warnings: list[str]
