@@ -4,13 +4,15 @@ The methods block.
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from app.errors import JobNotFound
+from app.errors import JobNotFound, TooManyUnits
 from app.events import OnEvent
 from app.jobs.former_jobs import FormerJobs
 from app.jobs.records import (
@@ -60,6 +62,9 @@ class Jobs:
         finished."""
         self._unfinished: dict[str, tuple[tuple[int, int, int], Job]] = {}
         """Each unfinished job that was read, with the inode, time and size of its record then, by the job's id."""
+        self._creating: dict[str, dict[str, int]] = {}
+        """How many units each job has that this service is creating: by the caller's name, and the job's id."""
+        self._creating_lock = threading.Lock()
         self.expiry = Expiry(store.clock)
         """Decides when a finished job is too old."""
 
@@ -152,6 +157,29 @@ class Jobs:
         """Return how many units without a result the unfinished jobs of a caller have. Raises StoreUnavailable."""
         own = (job for job in self.unfinished_of_units() if job.created_by.name == actor.name)
         return sum(job.units_left for job in own)
+
+    @contextmanager
+    def room_for(self, actor: Actor, job_id: str, count: int, most: int) -> Iterator[None]:
+        """Hold room for `count` units of a new job of a caller until its record is written.
+
+        Raises TooManyUnits if the caller's jobs would have more than `most` units without a result, those included
+        that this service creates at the same time; and StoreUnavailable.
+        """
+        with self._creating_lock:
+            own = self._creating.setdefault(actor.name, {})
+            earlier = dict(own)  # of two requests at the same time, only the later one counts the other
+            own[job_id] = count
+        try:
+            own_jobs = (job for job in self.unfinished_of_units() if job.created_by.name == actor.name)
+            waiting = sum(earlier.values()) + sum(job.units_left for job in own_jobs if job.id not in earlier)
+            if waiting + count > most:
+                raise TooManyUnits(waiting, most)
+            yield
+        finally:
+            with self._creating_lock:
+                del own[job_id]
+                if not own:
+                    self._creating.pop(actor.name, None)
 
     def waiting_by_kind(self) -> dict[str, tuple[int, datetime]]:
         """Return how many units have no result, and when the oldest job was created, by the kind of unfinished jobs.

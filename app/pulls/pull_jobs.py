@@ -3,7 +3,7 @@
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from app.errors import PullConflict, TooManyUnits
+from app.errors import PullConflict
 from app.jobs.folder import Jobs
 from app.jobs.idempotency import RequestKey
 from app.jobs.progress import Progress
@@ -76,11 +76,8 @@ class PullJobs:
             if job := self.find_unfinished(request, webhook):
                 held.note(job.id, fingerprint)
                 return job, False
-            waiting = self._jobs.waiting_units(actor)
-            if waiting >= self._max_waiting:
-                raise TooManyUnits(waiting, self._max_waiting)
             job = new_job(PULL, request.to_record(), actor, Progress(), webhook)
-            with self._jobs.units.new() as new:
+            with self._jobs.units.new() as new, self._jobs.room_for(actor, new.job_id, 1, self._max_waiting):
                 # Before the job's record, so that a kill in between makes no second pull.
                 held.note(new.job_id, fingerprint)
                 return self._jobs.units.create_of_one(new, replace(job, source=source_of(request))), True

@@ -6,16 +6,18 @@ from pathlib import Path
 import pytest
 
 from app.build import build_jobs
-from app.errors import JobNotFound, StoreReadOnly, StoreUnavailable
+from app.errors import JobNotFound, StoreReadOnly, StoreUnavailable, TooManyUnits
 from app.jobs.folder import Jobs
 from app.jobs.progress import Meter, Progress, aged
 from app.jobs.records import JobState
+from app.jobs.units.records import Task, Unit
 from app.jobs.units.unit_claims import JobEnded, Outcome
 from app.pulls.pull_jobs import PULL
+from app.store import Actor
 from app.store.store import Store
 from tests.support.held_jobs import HOLDS, ME, create_pull, finish_pull, store_on
 from tests.support.processes import python
-from tests.support.unit_works import create, finish_one
+from tests.support.unit_works import KIND, create, finish_one
 
 
 def test_a_record_has_the_request_and_the_progress(jobs: Jobs) -> None:
@@ -195,6 +197,27 @@ def test_the_remaining_time_of_items_falls_between_two_results() -> None:
     assert aged(items, 1.5) == Progress(3, 9, "items", 0.5, 10.5)
     for other in (Progress(3, 9, "bytes", 0.5, 12.0), Progress(0, 9, "items"), Progress(9, 9, "items", 0.0, None)):
         assert aged(other, 60) == other
+
+
+def test_jobs_that_are_created_at_the_same_time_keep_the_limit_together(jobs: Jobs) -> None:
+    """Each counts those that were begun before it, once, also when their records are there; other callers do not."""
+    with jobs.room_for(ME, "first", 4, 6):
+        for actor, count, waiting in ((ME, 3, 4), (Actor("other", "request-2"), 7, 0)):
+            with pytest.raises(TooManyUnits) as refused, jobs.room_for(actor, "second", count, 6):
+                pass
+            assert refused.value.waiting == waiting
+        with jobs.room_for(Actor("other", "request-2"), "second", 6, 6):
+            pass
+    with jobs.units.new() as new, jobs.room_for(ME, new.job_id, 4, 6):
+        new.add_all([Unit(text="a")] * 4)
+        jobs.units.create(new, KIND, {}, ME, Task({}))
+        with jobs.room_for(ME, "second", 2, 6):
+            pass
+
+    with pytest.raises(TooManyUnits), jobs.room_for(ME, "second", 3, 6):
+        pass
+    with jobs.room_for(ME, "second", 2, 6):
+        pass
 
 
 def test_lists_of_jobs_have_pages(store: Store, jobs: Jobs) -> None:

@@ -90,7 +90,7 @@ class PreferredJob:
         """
         if not await self._has_job():
             await self.runner.queue.check()
-            await self._require_room(1)  # before the body is received
+            await self._require_room()  # before the body is received
         stack = ExitStack()
         new = await to_thread.run_sync(stack.enter_context, self.jobs.units.new(), limiter=threads.changes)
         try:
@@ -116,8 +116,6 @@ class PreferredJob:
         be read again; see `earlier`. Raises TooManyUnits, IdempotencyKeyReused, StoreUnavailable, StoreReadOnly,
         StoreFull; QueueUnavailable, and then there is no job.
         """
-        if not await self._has_job():
-            await self._require_room(new.count)
         create = partial(
             self.jobs.units.create,
             new,
@@ -129,6 +127,7 @@ class PreferredJob:
             webhook=webhook,
             idempotency_key=self.idempotency_key,
             fingerprint=fingerprint,
+            room=self.jobs.room_for(self.actor, new.job_id, new.count, self.max_waiting),
         )
         job = await to_thread.run_sync(create, limiter=threads.changes)
         if new.is_created:
@@ -159,10 +158,10 @@ class PreferredJob:
         has_job = self.jobs.units.keys.has_job
         return await to_thread.run_sync(has_job, self.actor, self.idempotency_key, self.jobs.get)
 
-    async def _require_room(self, count: int) -> None:
-        """Raise TooManyUnits if the caller's jobs may not have `count` more units."""
+    async def _require_room(self) -> None:
+        """Raise TooManyUnits if the caller's jobs may not have one more unit."""
         waiting = await to_thread.run_sync(self.jobs.waiting_units, self.actor)
-        if waiting + count > self.max_waiting:
+        if waiting >= self.max_waiting:
             raise errors.TooManyUnits(waiting, self.max_waiting)
 
     async def answer(self, prefix: str, job: Job, answer_of: Callable[[Jobs, Job], Response | None]) -> Response:

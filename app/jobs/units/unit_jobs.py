@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,12 +78,14 @@ class UnitJobs:
         webhook: str | None = None,
         idempotency_key: str | None = None,
         fingerprint: str | None = None,
+        room: AbstractContextManager[None] | None = None,
     ) -> Job:
         """Create the job of the units that were received, and return it. From now on any service may work on it.
 
         If the caller has sent the same units and task with the same `idempotency_key` before, return the job that was
-        created then. `fingerprint` tells requests apart whose units cannot be read again. Raises IdempotencyKeyReused,
-        StoreUnavailable, StoreReadOnly, StoreFull.
+        created then. `fingerprint` tells requests apart whose units cannot be read again. `room` is held while a new
+        job is created, see `Jobs.room_for`; it is not needed for an earlier one. Raises what it raises,
+        IdempotencyKeyReused, StoreUnavailable, StoreReadOnly, StoreFull.
         """
         self._volume.check_writable()
         with explaining_refusals(), self.keys.held(actor, idempotency_key) as held:
@@ -92,9 +94,11 @@ class UnitJobs:
                 fingerprint = fingerprint or new.fingerprint(kind)
                 if earlier := held.job_of(fingerprint, self._get):
                     return earlier
-                held.note(new.job_id, fingerprint)
-            job = new_job(kind, request, actor, JobLog(new.folder.log, new.count).progress(), webhook)
-            return new.become(replace(job, id=new.job_id, units=new.count, priority=priority))
+            with room or nullcontext():
+                if idempotency_key:
+                    held.note(new.job_id, fingerprint or "")
+                job = new_job(kind, request, actor, JobLog(new.folder.log, new.count).progress(), webhook)
+                return new.become(replace(job, id=new.job_id, units=new.count, priority=priority))
 
     def create_of_one(self, new: NewUnits, job: Job) -> Job:
         """Create a job that is one unit and counts bytes, and return it. From now on any service may work on it.

@@ -139,6 +139,17 @@ def test_a_caller_may_have_so_many_units(service: RunningService, tmp_path: Path
     assert post(service, b"read a", b"read b").status_code == 202
 
 
+def test_requests_at_the_same_time_have_no_more_units_together(service: RunningService, tmp_path: Path) -> None:
+    """Of eight requests of two files each, three are accepted, since a caller may have six files."""
+    gate = tmp_path / "gate"
+    with ThreadPoolExecutor(8) as callers:
+        posts = [callers.submit(post, service, f"wait_for {gate}".encode(), f"read {n}".encode()) for n in range(8)]
+        answers = [each.result() for each in posts]
+
+    assert sorted(answer.status_code for answer in answers) == [202] * 3 + [429] * 5
+    gate.touch()
+
+
 def test_results_come_in_pages_while_the_job_runs(service: RunningService, tmp_path: Path) -> None:
     """Results can be read while the job runs; the cursor goes on where the page ended, and ends with the job."""
     gate = tmp_path / "gate"
