@@ -39,7 +39,7 @@ def sweep_jobs(jobs: Jobs, retention: timedelta, is_needed: Callable[[Job], bool
     folder, swept, job_ids = jobs.volume.jobs_dir, [], set[str]()
     for job in jobs.newest():
         job_ids.add(job.id)
-        with _reporting(jobs, record_of(folder, job.id)):
+        with _reporting(jobs, record_of(folder, job.id) if job.units is None else record_of_units(folder, job.id)):
             if _swept(jobs, job, retention, is_needed):
                 swept.append(job.id)
     jobs.expiry.seen_all(job_ids)

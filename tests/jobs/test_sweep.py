@@ -1,5 +1,6 @@
 """What a sweep does to old jobs, and to files that killed processes left."""
 
+import errno
 import os
 import shutil
 import time
@@ -85,6 +86,34 @@ def test_a_removal_that_was_interrupted_is_no_loss(store: Store, jobs: Jobs, mon
     os.utime(left, (0, 0))
     sweep_jobs(jobs, DAY)
     assert files(store) == []
+
+
+@pytest.mark.parametrize("is_former", [False, True])
+def test_a_job_that_cannot_be_swept_is_reported(
+    store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, *, is_former: bool
+) -> None:
+    """A job whose files cannot be removed is a damaged record, and the sweep of other jobs continues."""
+    job = finish_pull(jobs, create_pull(jobs))
+    if is_former:
+        former_record(store, job)
+    other = finish_pull(jobs, create_pull(jobs))
+
+    sweeping = build_jobs(store)
+    part = sweeping.former if is_former else sweeping.units
+    remove = part.remove
+
+    def refuse(job_id: str) -> None:  # stands in for a folder that the service may not change
+        if job_id == job.id:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        remove(job_id)
+
+    monkeypatch.setattr(part, "remove", refuse)
+    swept = sweep_jobs(sweeping, NOW)
+
+    (damaged,) = store.volume.records.damaged()
+    assert damaged.path.startswith(f".store/jobs/{job.id}")
+    assert "it cannot be swept: [Errno 13] Permission denied" in damaged.reason
+    assert swept == [other.id]
 
 
 def test_files_of_killed_processes_are_removed(store: Store, jobs: Jobs) -> None:
