@@ -1,9 +1,11 @@
 """The jobs of pulls: finds the unfinished job of a request, creates one if there is none, and cancels jobs."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from app.errors import PullConflict
+from app.errors import ModelInUse, ModelLocked, PullConflict, StoreUnavailable
 from app.jobs.folder import Jobs
 from app.jobs.idempotency import RequestKey
 from app.jobs.progress import Progress
@@ -67,8 +69,8 @@ class PullJobs:
         keys = self._jobs.units.keys
         fingerprint = key.fingerprint if key else ""
         with (
-            self._store.locks.exclusive(PULLS_LOCK, seconds=PULLS_LOCK_SECONDS),
             explaining_refusals(),
+            self._locked(),
             keys.held(actor, key.text if key else None) as held,
         ):
             if job := held.job_of(fingerprint, self._jobs.get):
@@ -81,6 +83,16 @@ class PullJobs:
                 # Before the job's record, so that a kill in between makes no second pull.
                 held.note(new.job_id, fingerprint)
                 return self._jobs.units.create_of_one(new, replace(job, source=source_of(request))), True
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock under which pulls are looked for and created. Raises StoreUnavailable if it stays taken."""
+        with ExitStack() as lock:
+            try:
+                lock.enter_context(self._store.locks.exclusive(PULLS_LOCK, seconds=PULLS_LOCK_SECONDS))
+            except (ModelLocked, ModelInUse) as exc:
+                raise StoreUnavailable("other requests for pulls are still running. Try again in a moment") from exc
+            yield
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a pull and return it. If no process runs the pull, its partial files are removed.

@@ -9,12 +9,21 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel, StoreError, StoreUnavailable
+from app.errors import (
+    LookupStale,
+    ModelInUse,
+    ModelLocked,
+    ModelNotFound,
+    ModelProtected,
+    NotAModel,
+    StoreError,
+    StoreUnavailable,
+)
 from app.errors.exhaustion import exhausted_resource
 from app.store.actor import Actor
 from app.store.aftermath import after_change
@@ -291,12 +300,22 @@ class Protections:
             # Take a lease and not the exclusive lock, so that a model in use can be protected, but not during its
             # deletion.
             self._locks.lease(name, kind="protection", holder=actor.name, seconds=STORE_LOCK_SECONDS),
-            self._locks.exclusive(PROTECTION_LOCK, seconds=STORE_LOCK_SECONDS),
+            self._records_locked(name),
         ):
             # Otherwise this change would set the mark in a folder that lacks the records of the other protections.
             self.write_again_if_removed()
             if self._is_removed():
                 raise StoreUnavailable(f"{self._records.folder} was removed. Try again; the service creates it")
+            yield
+
+    @contextmanager
+    def _records_locked(self, name: str) -> Iterator[None]:
+        """Hold the lock of all protections' records. Raises ModelLocked, with the model's name, if it stays taken."""
+        with ExitStack() as lock:
+            try:
+                lock.enter_context(self._locks.exclusive(PROTECTION_LOCK, seconds=STORE_LOCK_SECONDS))
+            except (ModelInUse, ModelLocked):
+                raise ModelLocked(name) from None
             yield
 
     def _size_of(self, name: str) -> int:

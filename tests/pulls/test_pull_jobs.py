@@ -3,14 +3,14 @@
 import pytest
 
 from app.build import build_jobs
-from app.errors import IdempotencyKeyReused, TooManyUnits
+from app.errors import IdempotencyKeyReused, StoreUnavailable, TooManyUnits
 from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
 from app.jobs.idempotency import RequestKey
 from app.jobs.units.new_units import NewUnits
 from app.jobs.units.unit_queue import queue_name
 from app.jobs.units.unit_work import MAX_ATTEMPTS
-from app.pulls.pull_jobs import PULL, PullJobs
+from app.pulls.pull_jobs import PULL, PULLS_LOCK, PullJobs
 from app.pulls.request import PullRequest
 from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor
@@ -70,6 +70,20 @@ def test_an_equal_request_with_a_key_gets_the_unfinished_pull(store: Store, jobs
     finish_pull(jobs, first)
 
     assert pulls.find_or_create(A, ME, key=KEY)[0].id == first.id
+
+
+def test_a_pull_whose_lock_stays_taken_names_no_model(
+    store: Store, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another request holds the lock of pulls: the caller is told to try again, and not that a model is changed."""
+    monkeypatch.setattr("app.pulls.pull_jobs.PULLS_LOCK_SECONDS", 0.0)
+    with (
+        store_on(store.root).locks.exclusive(PULLS_LOCK, seconds=0),
+        pytest.raises(StoreUnavailable, match="other requests for pulls"),
+    ):
+        PullJobs(store, jobs).find_or_create(A, ME)
+
+    assert PullJobs(store, jobs).find_or_create(A, ME)[1]
 
 
 def test_waiting_pulls_are_bounded(store: Store, jobs: Jobs) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from app.errors import ModelInUse, ModelLocked, ModelNotFound, ModelProtected
 from app.store.actor import Actor
 from app.store.policy import Policy
+from app.store.protections import PROTECTION_LOCK
 from app.store.store import Store
 
 ME = Actor("me")
@@ -101,6 +102,24 @@ def race(store: Store, name: str, verb: str, won: list[str]) -> None:
     except (ModelNotFound, ModelProtected, ModelInUse, ModelLocked):
         return
     won.append(verb)
+
+
+@pytest.mark.parametrize("verb", ["protect", "unprotect"])
+def test_a_change_that_waits_for_the_records_names_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """If other protections are being changed for too long, the refusal has the name of the request's model."""
+    monkeypatch.setattr("app.store.protections.STORE_LOCK_SECONDS", 0.0)
+    (tmp_path / "a.bin").write_bytes(b"1")
+    store, other = opened(tmp_path), opened(tmp_path)
+
+    with other.locks.exclusive(PROTECTION_LOCK, seconds=0), pytest.raises(ModelLocked) as caught:
+        store.protections.protect("a.bin", "mine", ME) if verb == "protect" else store.protections.unprotect(
+            "a.bin", ME
+        )
+
+    assert caught.value.name == "a.bin"
+    assert "'a.bin'" in str(caught.value)
 
 
 def test_the_protections_are_one_cached_object_until_a_change(tmp_path: Path) -> None:
