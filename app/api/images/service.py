@@ -1,7 +1,5 @@
 """Recognition of received images, for `/ocr` and `/ai/table`."""
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,7 +27,8 @@ from app.errors import ResourceRefused
 from app.jobs.units.new_units import NewUnits
 from app.jobs.units.records import Unit
 from app.jobs.units.unit_claims import Claim
-from app.store.records.reader import open_regular
+from app.store.records.reader import chunks_of
+from app.store.volume.refusals import refusal_of
 
 
 class RecognitionService:
@@ -114,12 +113,13 @@ class RecognitionService:
         """Copy the file of a job's unit into a folder of its own, or download it from its URL.
 
         The copy keeps the engine off a slow volume, and no other program can replace it. Raises what `image` raises,
-        FileNotFoundError and RecordDamaged.
+        and what `copy_of_unit` raises.
         """
         unit = claim.unit
         if unit.url is not None:
             return await self._downloads.fetch(unit.url, folder, unit.password)
-        await to_thread.run_sync(_copy, claim.folder.input_of(claim.number), folder / "image", limiter=threads.images)
+        source = claim.folder.input_of(claim.number)
+        await to_thread.run_sync(copy_of_unit, source, folder / "image", limiter=threads.images)
         return Image(folder / "image", unit.name, unit.password)
 
     @asynccontextmanager
@@ -161,10 +161,25 @@ def _units_of(images: list[Image]) -> list[Unit]:
     return [Unit(each.name, password=each.password, unreadable=each.unreadable) for each in images]
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a unit's file without following links. Raises FileNotFoundError, RecordDamaged and OSError."""
-    with os.fdopen(open_regular(source), "rb") as read, explaining_state_errors(), target.open("xb") as written:
-        shutil.copyfileobj(read, written)
+def copy_of_unit(source: Path, target: Path) -> None:
+    """Copy a unit's file from the model folder to the state folder, without following links.
+
+    Raises FileNotFoundError and RecordDamaged, StoreUnavailable and the like if the model folder does not answer, and a
+    StateError if the state folder cannot be written.
+    """
+    with explaining_state_errors():
+        written = target.open("xb")
+    with written:
+        try:
+            for chunk in chunks_of(source):
+                with explaining_state_errors():
+                    written.write(chunk)
+        except FileNotFoundError:
+            raise
+        except OSError as exc:
+            raise refusal_of(exc) from exc
+        with explaining_state_errors():
+            written.flush()
 
 
 RecognitionServiceDep = Annotated[RecognitionService, part("recognition_service")]

@@ -47,8 +47,10 @@ class ImageUnits(UnitWork):
             recognition = await self._recognise(claim, query)
         except NOT_NOW as exc:
             raise NotNow(str(exc)) from exc
-        except (FileNotFoundError, RecordDamaged):
-            return self.failed(claim, UnitDamaged("its file is missing or not a file"))
+        except FileNotFoundError:
+            return self.failed(claim, UnitDamaged("its file is missing"))
+        except RecordDamaged as exc:
+            return self.failed(claim, UnitDamaged(str(exc)))
         except ServiceError as exc:
             return self.failed(claim, exc)
         return await to_thread.run_sync(self._succeeded, claim, recognition, query)

@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +25,8 @@ MOST_DAMAGED = 1000
 """How many damaged records are remembered. Further damaged records are neither remembered nor reported."""
 FIRST_READ_BYTES = 1 << 14
 """The size of the first read of a record, in bytes. Nearly every record is shorter, so one call reads it."""
+CHUNK_BYTES = 1 << 20
+"""How many bytes of a large file are read at once."""
 PASSING_ERRORS = {
     errno.ESTALE,
     errno.ENOTCONN,
@@ -156,6 +159,20 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
                 raise
             stale = exc
     raise stale
+
+
+def chunks_of(path: Path) -> Iterator[bytes]:
+    """Yield the content of a regular file of any size. Raises what `open_regular` raises, also for each read."""
+    descriptor = open_regular(path)
+    try:
+        while chunk := os.read(descriptor, CHUNK_BYTES):
+            yield chunk
+    except OSError as exc:
+        if (damage := _damage(exc, path)) is exc:
+            raise
+        raise damage from exc
+    finally:
+        os.close(descriptor)
 
 
 def _read_once(path: Path, max_bytes: int) -> bytes:
