@@ -216,10 +216,15 @@ class UnitDamaged(StoreError):
 
 
 class JobWithoutResults(StoreError):
-    """The job has no results: it has not finished, has failed, or was cancelled."""
+    """A job of a former version has not succeeded, so that it has no results; or it has, but they have no stream."""
 
     def __init__(self, job_id: str, state: str) -> None:
-        super().__init__(f"The job {job_id} has no results: its state is {state!s}. Only a succeeded job has them.")
+        missing = (
+            "its results are complete and have no stream. Get them from the URL without /events"
+            if state == "succeeded"
+            else f"it has results only after it has succeeded, and its state is {state!s}"
+        )
+        super().__init__(f"A former version of the service ran the job {job_id}: {missing}.")
         self.state = state
 
 

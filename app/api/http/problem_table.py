@@ -84,7 +84,7 @@ OF_STORE = (
         errors.JobWithoutResults(JOB_ID, "running"),
         409,
         "job-without-results",
-        "The job has no results",
+        "The job has no such results",
         ("state",),
     ),
     ProblemType(errors.JobAbandoned("ocr", "ocr-1:7"), 503, "job-abandoned", "The job's runner ended early", (), 1),

@@ -54,6 +54,11 @@ def test_the_results_are_a_page(serve_jobs: Serve) -> None:
     assert service.client.get(f"/ai/jobs/{ID}").json()["state"] == "succeeded"
     assert [result.pop("index") for result in page["results"]] == [0, 1]
     assert page == RESULTS | {"next_cursor": None}
+    refused = service.client.get(f"/ai/jobs/{ID}/results/events")
+    assert problem_of(refused) == (409, "job-without-results")
+    assert refused.json()["detail"].endswith(
+        "its results are complete and have no stream. Get them from the URL without /events."
+    )
 
 
 @pytest.mark.parametrize("results", [None, "", "[]", '{"results": 7}', '{"results": [7]}', "[" * 100_000, "{}"])
@@ -75,4 +80,6 @@ def test_a_job_that_was_left_fails(serve_jobs: Serve) -> None:
     eventually(lambda: service.client.get(f"/ai/jobs/{ID}").json()["state"] == "failed", within=60)
 
     assert service.client.get(f"/ai/jobs/{ID}").json()["error"]["type"].endswith(":job-abandoned")
-    assert problem_of(service.client.get(f"/ai/jobs/{ID}/results")) == (409, "job-without-results")
+    refused = service.client.get(f"/ai/jobs/{ID}/results")
+    assert problem_of(refused) == (409, "job-without-results")
+    assert refused.json()["detail"].endswith("it has results only after it has succeeded, and its state is failed.")
