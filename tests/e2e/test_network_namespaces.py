@@ -21,7 +21,8 @@ from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.skips import ELSEWHERE
 from tests.support.waiting import eventually
 
-NAMES = ("ocr-test-a", "ocr-test-b")
+NAMES = tuple(f"ocr-test-{os.getpid()}-{each}" for each in "ab")
+"""Of this process: other test runs have namespaces too, and a run that was killed has left its own."""
 ADDRESSES = ("10.231.0.1", "10.231.0.2")
 HUB_ADDRESS = "10.231.0.3"
 """The address of the hub, in the second namespace; the first reaches it over the cable."""

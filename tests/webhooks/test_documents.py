@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,6 +24,7 @@ from app.settings import Settings
 from app.webhooks.sender import WebhookSender
 from app.webhooks.targets import WebhookTargets
 from tests.support.held_jobs import ME
+from tests.support.processes import free_port
 from tests.support.waiting import eventually
 from tests.support.webhook_receiver import new_secret
 
@@ -70,17 +70,11 @@ def test_a_large_event_has_no_result() -> None:
         assert small["data"].keys() == large["data"].keys()
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @pytest.mark.parametrize("language", RUNNERS)
-def test_the_receivers_of_the_guide_verify(language: str, port: int) -> None:
+def test_the_receivers_of_the_guide_verify(language: str) -> None:
     """The programs of the guide accept a webhook of this service with any of its secrets, and refuse all others."""
     (program,) = re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    secret, event = new_secret(), an_event()
+    port, secret, event = free_port(), new_secret(), an_event()
     environment = os.environ | {"WEBHOOK_SECRET": secret, "PORT": str(port)}
     command = [*RUNNERS[language], program]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as receiver:
