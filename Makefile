@@ -23,7 +23,7 @@ COMMIT_TIME = $$(git show --no-patch --format=%ct HEAD)
 TIMESTAMP = $(if $(filter docker,$(notdir $(DOCKER))),--build-arg SOURCE_DATE_EPOCH,--timestamp)=$(COMMIT_TIME)
 VERSION = $$(sed -n 's/^__version__ = "\(.*\)"/\1/p' app/__init__.py)
 
-.PHONY: help serve examples image pin-base test test-slow test-trimmed test-crashes test-kernel-volumes lint check lock bench clean
+.PHONY: help serve examples image pin-base test test-slow test-trimmed test-crashes test-kernel-volumes test-docker lint check lock bench clean
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
 
@@ -59,6 +59,9 @@ test-crashes: $(VENV)/dev ## Kill over 1,000 processes and services while they w
 
 test-kernel-volumes: $(VENV)/dev ## Test two QEMU machines on one folder over NFS and CIFS; as root, half an hour.
 	$(BIN)/python -m tests.volumes.machines nfs cifs
+
+test-docker: $(VENV)/dev ## Test the image with Docker, which needs no installation; as root, a quarter of an hour.
+	$(BIN)/python -m tests.deploy.docker
 
 lint: $(VENV)/dev ## Check format, style, types and layers.
 	$(BIN)/ruff format --check .

@@ -1,6 +1,9 @@
 """Builds the image with buildah, on a minimal Debian 12 in place of the official base image.
 
-The substitute has Debian's Python. debootstrap creates it and build/image keeps it.
+    python deploy/image_build.py ARCHIVE
+
+The substitute has Debian's Python. debootstrap creates it and build/image keeps it. As a program this writes the image
+to ARCHIVE, a new file that `docker load` reads as ocr-model-service:latest, and removes everything but the substitute.
 """
 
 import configparser
@@ -8,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -47,6 +51,22 @@ TIMESTAMP = int(datetime.fromisoformat(LABELS["CREATED"]).timestamp())
 
 class CheckFailed(Exception):
     """The image does not do what it should."""
+
+
+def main() -> None:
+    """Build the image and write the archive."""
+    if len(sys.argv) != 2 or os.geteuid() != 0:
+        sys.exit("usage, as root: python deploy/image_build.py ARCHIVE")
+    install_tools()
+    WORK.mkdir(parents=True, exist_ok=True)
+    try:
+        prepare_base()
+        build()
+        buildah("push", "--quiet", IMAGE, f"docker-archive:{sys.argv[1]}:ocr-model-service:latest")
+    except CheckFailed as exc:
+        sys.exit(f"FAILED: {exc}")
+    finally:
+        clean_up()
 
 
 def install_tools() -> None:
@@ -245,3 +265,7 @@ def run(*command: str) -> str:
     if done.returncode:
         raise CheckFailed(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -141,7 +141,7 @@ def booted(folder: Path) -> Iterator[Machine]:
                 child.kill()
         starter.send_signal(signal.SIGKILL)
         starter.wait(timeout=30)
-        eventually(lambda: all(_removed(each) for each in groups), within=30)
+        eventually(lambda: all(removed(each) for each in groups), within=30)
 
 
 def _has_version_1() -> bool:
@@ -157,7 +157,7 @@ def _systemd_below(starter: "subprocess.Popen[bytes]", console: Path) -> int:
     return 0
 
 
-def _removed(group: Path) -> bool:
+def removed(group: Path) -> bool:
     """Remove a control group with those below it, which is possible once their processes have ended."""
     if not group.exists():
         return True
