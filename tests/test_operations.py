@@ -123,6 +123,35 @@ def test_each_command_runs(folder: Path, hub: Hub) -> None:
     assert list((folder / ".venv").glob(f"lib/python3.*/site-packages/{ONE_PACKAGE}"))
 
 
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (None, "cannot be read"),
+        ("no TOML", "is not a file of keys"),
+        ('[[keys]]\nname = "backup"\nscopes = ["reed"]\nsha256 = "00"\n', "'reed' is not a valid Scope"),
+    ],
+    ids=["missing", "not TOML", "an unknown scope"],
+)
+def test_the_check_of_the_file_of_keys_finds_a_wrong_file(tmp_path: Path, content: str | None, wrong: str) -> None:
+    """The last command of the section "Secure" ends with status 1 for a file that a start refuses, and says why."""
+    (block,) = (block for section, block in blocks("bash") if section == "Secure")
+    check = block[block.index("export ") :]
+    if content is not None:
+        (tmp_path / "keys.toml").write_text(content)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OCR_")}
+    environment = inherited | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+
+    done = subprocess.run(
+        ["bash", "-c", check], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert wrong in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("anchor", re.findall(r"\]\(#([\w-]+)\)", PAGE))
 def test_each_link_within_the_page_has_its_heading(anchor: str) -> None:
     """Each link to a section of the page names a heading."""
