@@ -20,6 +20,8 @@ from app.store.records.forms import RecordDamaged, RecordForm, Sha256, Word
 from app.store.records.reader import read_regular
 from app.store.volume.renames import rename_path
 
+IsAsAsked = Callable[[Job], bool]
+"""Returns False if a job differs from a request in something that the request's fingerprint leaves out."""
 KEY_SUFFIX = ".key"
 KEY_LOCK_SECONDS = 30.0
 """How long a request waits for another one with the same key, in seconds."""
@@ -72,10 +74,17 @@ class IdempotencyKeys:
         except (ModelLocked, ModelInUse) as exc:
             raise StoreUnavailable("another request with this Idempotency-Key is still running") from exc
 
-    def job_of(self, actor: Actor, key: str, fingerprint: str, get: Callable[[str], Job]) -> Job | None:
-        """Return the job that a caller's key has created; None if it has created none. Raises what `held` raises."""
+    def job_of(
+        self,
+        actor: Actor,
+        key: str,
+        fingerprint: str,
+        get: Callable[[str], Job],
+        is_as_asked: IsAsAsked = lambda _: True,
+    ) -> Job | None:
+        """Return what `HeldKey.job_of` returns. Raises what that and `held` raise."""
         with self.held(actor, key) as held:
-            return held.job_of(fingerprint, get)
+            return held.job_of(fingerprint, get, is_as_asked)
 
     def has_job(self, actor: Actor, key: str, get: Callable[[str], Job]) -> bool:
         """Return True if a caller's key has created a job that exists, whatever the request was.
@@ -109,10 +118,13 @@ class HeldKey:
         self._store = store
         self._record = record
 
-    def job_of(self, fingerprint: str, get: Callable[[str], Job]) -> Job | None:
+    def job_of(
+        self, fingerprint: str, get: Callable[[str], Job], is_as_asked: IsAsAsked = lambda _: True
+    ) -> Job | None:
         """Return the job that the key has created; None if it has created none, or none that exists.
 
-        Raises IdempotencyKeyReused if the key's request was another one, and StoreUnavailable.
+        Raises IdempotencyKeyReused if the key's request was another one, by its fingerprint or by `is_as_asked` of the
+        job, and StoreUnavailable.
         """
         found = self._read()
         if found is None:
@@ -121,7 +133,7 @@ class HeldKey:
             job = get(found.job_id)
         except JobNotFound:
             return None
-        if found.fingerprint != fingerprint:
+        if found.fingerprint != fingerprint or not is_as_asked(job):
             raise IdempotencyKeyReused(job.id)
         return job
 

@@ -1,5 +1,6 @@
 """Webhooks of real jobs: what a receiver gets, how often, and what the job shows about it."""
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -78,6 +79,39 @@ def delivery(service: RunningService, location: str, state: str) -> dict[str, An
         return shown if shown["state"] == state else None
 
     return eventually(probe) or {}
+
+
+def test_another_webhook_with_an_idempotency_key_is_refused(service: RunningService, receiver: WebhookReceiver) -> None:
+    """Sent again with its key, a request gets its job; with another webhook or with none it is answered 422."""
+    url, headers = f"{receiver.url}/hooks/key", {"idempotency-key": "webhook", "prefer": "respond-async"}
+
+    def post(**params: str) -> Any:
+        return service.client.post("/ai/spell-check", params=params, json={"texts": ["a text"]}, headers=headers)
+
+    first = post(webhook=url).raise_for_status()
+
+    assert post(webhook=f"{url}#again").json()["id"] == first.json()["id"]
+    assert problem_of(post(webhook=f"{url}/other")) == (422, "idempotency-key-reused")
+    assert problem_of(post()) == (422, "idempotency-key-reused")
+
+
+def test_another_webhook_of_a_job_with_uploads_is_refused(service: RunningService, receiver: WebhookReceiver) -> None:
+    """A request whose uploads are gone gets its job by its key, and is answered 422 with another webhook."""
+    headers = {
+        "upload-length": "7",
+        "upload-metadata": f"purpose {base64.b64encode(b'images').decode()}",
+        "content-type": "application/offset+octet-stream",
+    }
+    upload = service.client.post("/uploads", headers=headers, content=b"a photo").raise_for_status().json()
+
+    def post(path: str) -> Any:
+        params, key = {"webhook": f"{receiver.url}/hooks/{path}"}, {"idempotency-key": "webhook-of-uploads"}
+        return service.client.post("/ocr/jobs", params=params, json={"uploads": [upload["id"]]}, headers=key)
+
+    first = post("upload").raise_for_status()
+
+    assert post("upload").json()["id"] == first.json()["id"]
+    assert problem_of(post("other")) == (422, "idempotency-key-reused")
 
 
 def test_the_end_of_a_job_is_a_signed_event(service: RunningService, receiver: WebhookReceiver) -> None:
@@ -283,7 +317,7 @@ def test_webhooks_arrive_from_forms_too(service: RunningService, receiver: Webho
         ("{url}/hooks/%2e%2e/other", "OCR_WEBHOOK_ALLOWED_URLS"),
         ("{user}/hooks/", "user or a password"),
         ("http://[::1", "not a valid URL"),
-        ("", "not below"),
+        ("", "it is empty"),
         ("{url}/hooks/" + "a" * 3000, "2,048 characters"),
     ],
 )

@@ -139,7 +139,7 @@ class PreferredJob:
             self.runner.wake()
         return job
 
-    async def earlier(self, fingerprint: str) -> Job | None:
+    async def earlier(self, fingerprint: str, webhook: str | None) -> Job | None:
         """Return the job that the request's Idempotency-Key has created; None without one.
 
         Raises IdempotencyKeyReused, StoreUnavailable, StoreReadOnly, StoreFull.
@@ -147,9 +147,15 @@ class PreferredJob:
         if self.idempotency_key is None:
             return None
         keys = self.jobs.units.keys
-        return await to_thread.run_sync(
-            keys.job_of, self.actor, self.idempotency_key, fingerprint, self.jobs.get, limiter=threads.changes
+        job_of = partial(
+            keys.job_of,
+            self.actor,
+            self.idempotency_key,
+            fingerprint,
+            self.jobs.get,
+            lambda job: job.webhook == webhook,
         )
+        return await to_thread.run_sync(job_of, limiter=threads.changes)
 
     async def _has_job(self) -> bool:
         """Return True if the request's Idempotency-Key has created a job, which may be that of another request."""

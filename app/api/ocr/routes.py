@@ -211,7 +211,7 @@ async def _create_job(
             by_url = {"by_url": True} if received.urls else {}
             return await create(parameters | {"files": new.count} | by_url, parameters)
         fingerprint = fingerprint_of(ItemJobKind.IMAGES, parameters, received.uploads)
-        if earlier := await preferred_job.earlier(fingerprint):
+        if earlier := await preferred_job.earlier(fingerprint, webhook):
             return earlier
         async with taken(request.state.store.incoming, received.uploads, preferred_job.actor, new) as uploads:
             await service.take_uploads(new, uploads, body.password)

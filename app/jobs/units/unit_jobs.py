@@ -82,9 +82,9 @@ class UnitJobs:
     ) -> Job:
         """Create the job of the units that were received, and return it. From now on any service may work on it.
 
-        If the caller has sent the same units and task with the same `idempotency_key` before, return the job that was
-        created then. `fingerprint` tells requests apart whose units cannot be read again. `room` is held while a new
-        job is created, see `Jobs.room_for`; it is not needed for an earlier one. Raises what it raises,
+        If the caller has sent the same units, task and webhook with the same `idempotency_key` before, return the job
+        that was created then. `fingerprint` tells requests apart whose units cannot be read again. `room` is held while
+        a new job is created, see `Jobs.room_for`; it is not needed for an earlier one. Raises what it raises,
         IdempotencyKeyReused, StoreUnavailable, StoreReadOnly, StoreFull.
         """
         self._volume.check_writable()
@@ -92,7 +92,7 @@ class UnitJobs:
             new.finish(task)
             if idempotency_key:
                 fingerprint = fingerprint or new.fingerprint(kind)
-                if earlier := held.job_of(fingerprint, self._get):
+                if earlier := held.job_of(fingerprint, self._get, lambda job: job.webhook == webhook):
                     return earlier
             with room or nullcontext():
                 if idempotency_key:
