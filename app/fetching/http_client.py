@@ -122,7 +122,7 @@ class HttpClient:
         ranges = {"range": f"bytes={start}-"} if start else {}
         if start and etag:
             ranges["if-range"] = etag
-        label, target = label_of(url), _parsed(url)
+        label, target = label_of(url), parsed(url)
         deadline = time.monotonic() + self._head_seconds
         for _ in range(MAX_REDIRECTS):
             check_url(target)
@@ -233,7 +233,8 @@ def _answer(label: str, response: httpx.Response, hints: Hints) -> HttpAnswer:
     return HttpAnswer(int(part[1]), None if part[2] == "*" else int(part[2]), strong, response, label)
 
 
-def _parsed(url: str) -> httpx.URL:
+def parsed(url: str) -> httpx.URL:
+    """Return a URL; raises SourceNotAllowed if it is not valid."""
     try:
         return _connectable(httpx.URL(url))
     except httpx.InvalidURL as exc:

@@ -15,7 +15,7 @@ from app.errors import ImageTooLarge, ServiceError, SourceMismatch, SourceUnavai
 from app.fetching.allowed_urls import PLAIN_HINTS, AllowedUrls
 from app.fetching.checked_chunks import LeastRate, checked_chunks
 from app.fetching.foreign_text import printable
-from app.fetching.http_client import HttpClient, label_of, shown
+from app.fetching.http_client import HttpClient, label_of, parsed, shown
 
 
 class ImageDownloads:
@@ -32,18 +32,16 @@ class ImageDownloads:
         self._seconds = seconds
 
     def check(self, urls: Sequence[str]) -> None:
-        """Raise SourceNotAllowed for the first URL if requests are allowed for none of the URLs."""
+        """Raise SourceNotAllowed for the first URL if none of the URLs is valid and allowed."""
         refusals = [exc for exc in map(self._refusal, urls) if exc]
         if urls and len(refusals) == len(urls):
             raise refusals[0]
 
     def _refusal(self, url: str) -> ServiceError | None:
         try:
-            self._allowed.check(httpx.URL(url))
+            self._allowed.check(parsed(url))
         except ServiceError as exc:
             return exc
-        except (httpx.InvalidURL, UnicodeError):
-            return None  # the download says what is wrong
         return None
 
     async def fetch(self, url: str, folder: Path, password: str | None) -> Image:

@@ -310,12 +310,17 @@ def test_a_job_reads_several_urls(service: RunningService, hub: Hub) -> None:
 
 @pytest.mark.parametrize(("path", "headers"), [("/ocr", ASYNC), ("/ocr/jobs", None)])
 def test_urls_that_a_job_may_not_have(service: RunningService, path: str, headers: dict[str, str] | None) -> None:
-    """If requests are allowed for none of the URLs of a job, or there are too many, no job is created."""
+    """If none of the URLs of a job is valid and allowed, or there are too many, no job is created."""
     before = service.client.get("/ocr/jobs").json()["count"]
 
-    refused = [ask(service, path, headers, urls=["http://127.0.0.1:1/a.png"] * count) for count in (2, 6)]
+    urls = (["http://127.0.0.1:1/a.png", "http://[::1/"], ["http://127.0.0.1:abc/a.png"], ["http:///a.png"])
 
-    assert [problem_of(answer) for answer in refused] == [(403, "source-not-allowed"), (422, "invalid-request")]
+    refused = [ask(service, path, headers, urls=each) for each in (*urls, ["http://127.0.0.1:1/a.png"] * 6)]
+
+    assert [problem_of(answer) for answer in refused] == [
+        *[(403, "source-not-allowed")] * 3,
+        (422, "invalid-request"),
+    ]
     assert service.client.get("/ocr/jobs").json()["count"] == before
 
 
