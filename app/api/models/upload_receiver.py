@@ -12,6 +12,8 @@ from app.api.http.disconnects import next_chunk
 from app.api.http.request_errors import BodyTooLarge, UploadsBusy
 from app.store import StagedFile, write_all
 
+REST_OF_LENGTH = "the rest of Upload-Length"
+"""The limit that the message of BodyTooLarge names for a chunk of an upload."""
 UPLOAD_LIMIT_VARIABLE = "OCR_MAX_UPLOAD_BYTES"
 """The setting that the message of BodyTooLarge names."""
 
@@ -53,6 +55,14 @@ class UploadReceiver:
         """
         await write_all(self._checked(body, staged.size_bytes, most_bytes), staged, self.threads)
 
+    async def require_end(self, body: AsyncIterator[bytes]) -> None:
+        """Check that the body of a chunk after an upload's end is empty.
+
+        Raises BodyTooLarge, UploadStalled and BodyCutShort.
+        """
+        if await next_chunk(body, self._stall_seconds):
+            raise BodyTooLarge(0, REST_OF_LENGTH)
+
     async def _checked(
         self, body: AsyncIterator[bytes], staged_bytes: int, most_bytes: int | None
     ) -> AsyncIterator[bytes]:
@@ -62,7 +72,7 @@ class UploadReceiver:
             received += len(chunk)
             self.check_size(staged_bytes + received)
             if most_bytes is not None and received > most_bytes:
-                raise BodyTooLarge(most_bytes, "the rest of Upload-Length")
+                raise BodyTooLarge(most_bytes, REST_OF_LENGTH)
             yield chunk
 
 

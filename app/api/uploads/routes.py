@@ -246,6 +246,7 @@ async def append_to_upload(
     if found.is_published:  # the client lost the answer and sends the last chunk again
         if offset != found.size_bytes:
             raise request_errors.OffsetMismatch(found.size_bytes)
+        await receiver.require_end(request.stream())
         return Response(status_code=204, headers=published_headers(request, found.name or "", offset))
     with receiver.slot():
         resume = partial(store.incoming.resume, upload_id)

@@ -234,13 +234,14 @@ def test_the_conditions_of_an_upload_are_checked_twice(service: RunningService, 
 
 
 def test_a_finished_upload_can_be_queried_and_its_end_sent_again(service: RunningService, models: Path) -> None:
-    """After the model is published, HEAD returns the whole size, and the last chunk can be sent again."""
+    """After the model is published, HEAD returns the whole size, and no byte can follow, as before."""
     path = begun(service, "a.bin", 3)
     append(service, path, 0, b"abc").raise_for_status()
     (models / "a.bin").unlink()
 
     assert offset_of(service, path) == 3
     assert append(service, path, 3, b"").headers["content-location"] == "/models/a.bin"
+    assert problem_of(append(service, path, 3, b"d")) == (413, "body-too-large")
     assert problem_of(append(service, path, 0, b"abc")) == (409, "offset-mismatch")
     assert not (models / "a.bin").exists()
     assert service.client.delete(path).status_code == 204
