@@ -7,8 +7,10 @@ from fastapi import Request
 
 from app.api.http.request_errors import RangeNotSatisfiable
 
-SINGLE = re.compile(r"bytes=[ \t]*([0-9]{0,19})[ \t]*-[ \t]*([0-9]{0,19})[ \t]*", re.ASCII | re.IGNORECASE)
+SINGLE = re.compile(r"bytes=[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*", re.ASCII | re.IGNORECASE)
 """Matches a request for one range of bytes."""
+MAX_DIGITS = 19
+"""A number with more digits is larger than any file's size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,17 @@ def requested_range(request: Request, size_bytes: int, etag: str) -> ByteRange |
     if request.headers.get("if-range", etag).strip() != etag or not (first or last):
         return None
     if not first:  # the last bytes of the file
-        start, end = max(0, size_bytes - int(last)), size_bytes
+        start, end = max(0, size_bytes - _number(last)), size_bytes
     else:
-        start, end = int(first), min(int(last) + 1, size_bytes) if last else size_bytes
-        if last and int(last) < start:
+        start, end = _number(first), min(_number(last) + 1, size_bytes) if last else size_bytes
+        if last and _number(last) < start:
             return None
     if start >= size_bytes:
         raise RangeNotSatisfiable(size_bytes)
     return ByteRange(start, end)
+
+
+def _number(digits: str) -> int:
+    """Return a number of bytes, at most 10**MAX_DIGITS. Python refuses to convert thousands of digits."""
+    significant = digits.lstrip("0")
+    return int(significant or "0") if len(significant) <= MAX_DIGITS else 10**MAX_DIGITS

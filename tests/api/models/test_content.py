@@ -71,6 +71,9 @@ def test_head_has_the_headers_of_the_whole_model(service: RunningService, path: 
         ("bytes=1000000-9999999999999", 1_000_000, len(BYTES)),
         ("bytes=-5", len(BYTES) - 5, len(BYTES)),
         ("bytes=-9999999", 0, len(BYTES)),
+        ("bytes=10-" + "9" * 5000, 10, len(BYTES)),
+        ("bytes=-" + "9" * 5000, 0, len(BYTES)),
+        ("bytes=" + "0" * 30 + "7-", 7, len(BYTES)),
         ("Bytes= 5-6", 5, 7),
     ],
 )
@@ -84,9 +87,7 @@ def test_one_range(service: RunningService, path: str, asked: str, start: int, e
     assert answer.headers["repr-digest"] == get(service, path).headers["repr-digest"]
 
 
-@pytest.mark.parametrize(
-    "asked", ["bytes=0-1,5-6", "bytes=9-3", "bytes=a-b", "bytes=-", "lines=0-1", "bytes", "", "bytes=" + "9" * 30 + "-"]
-)
+@pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "bytes=9-3", "bytes=a-b", "bytes=-", "lines=0-1", "bytes", ""])
 def test_other_ranges_are_ignored(service: RunningService, path: str, asked: str) -> None:
     """Several ranges, malformed ones and other units get the whole model, as RFC 9110 allows."""
     answer = get(service, path, range=asked)
@@ -95,7 +96,9 @@ def test_other_ranges_are_ignored(service: RunningService, path: str, asked: str
     assert "content-range" not in answer.headers
 
 
-@pytest.mark.parametrize("asked", [f"bytes={len(BYTES)}-", "bytes=99999999999-", "bytes=-0"])
+@pytest.mark.parametrize(
+    "asked", [f"bytes={len(BYTES)}-", "bytes=99999999999-", "bytes=" + "9" * 5000 + "-", "bytes=-0"]
+)
 def test_a_range_after_the_end_is_refused(service: RunningService, path: str, asked: str) -> None:
     """The refusal tells the model's size."""
     answer = get(service, path, range=asked)
