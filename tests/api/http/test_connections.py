@@ -143,8 +143,11 @@ def test_a_header_that_may_come_once_is_refused_twice(service: RunningService, h
     """Two of a header such as Host are refused: a proxy and this service could each believe another one."""
     with connect(service) as connection:
         connection.sendall(head(service, "GET /models", headers + "connection: close\r\n"))
+        answer = received(connection)
 
-        assert refused_with(received(connection)) == (400, "invalid-http")
+    assert refused_with(answer) == (400, "invalid-http")
+    assert b". Send this header once." in answer
+    assert b"one Host" not in answer
 
 
 def test_a_request_without_a_host_is_refused(service: RunningService) -> None:

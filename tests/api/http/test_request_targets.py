@@ -82,7 +82,7 @@ def test_percent_encoding_of_other_bytes_than_utf_8_is_refused(
     method = "POST" if target.startswith("/trash") else "PUT"
     status, answer = raw_request(service, method, target, b"a" if method == "PUT" else b"")
 
-    assert (status, b"invalid-http" in answer) == (400, True)
+    assert (status, b"invalid-http" in answer, b"Encode text as UTF-8 first." in answer) == (400, True, True)
     assert [each.name for each in models.iterdir() if each.name != ".store"] == []
 
 

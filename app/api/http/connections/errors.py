@@ -8,8 +8,8 @@ CLOSING = {"connection": "close"}
 class InvalidHttp(Exception):
     """The bytes are not a valid HTTP/1.1 request."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"{reason} Send HTTP/1.1 with a percent-encoded path and one Host.")
+    def __init__(self, reason: str, advice: str = "Send HTTP/1.1 with a percent-encoded path and one Host.") -> None:
+        super().__init__(f"{reason} {advice}")
         self.headers = CLOSING
 
 

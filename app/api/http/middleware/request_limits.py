@@ -125,7 +125,7 @@ def _require_single(headers: Iterable[tuple[bytes, bytes]]) -> None:
     seen = set()
     for name, _ in headers:
         if name in seen and name in SINGLE:
-            raise InvalidHttp(f"The request has more than one {name.decode('latin-1')}.")
+            raise InvalidHttp(f"The request has more than one {name.decode('latin-1')}.", "Send this header once.")
         seen.add(name)
 
 
@@ -139,7 +139,9 @@ def _require_utf8(scope: Scope) -> None:
             try:
                 unquote_to_bytes(quoted).decode()
             except UnicodeDecodeError:
-                raise InvalidHttp(f"The percent-encoded bytes of the {what} are not UTF-8.") from None
+                raise InvalidHttp(
+                    f"The percent-encoded bytes of the {what} are not UTF-8.", "Encode text as UTF-8 first."
+                ) from None
 
 
 def _is_same(origin: str, host: str) -> bool:
