@@ -55,6 +55,8 @@ class PullRequest:
             raise ValueError("With repository, give either file or files")
         if self.url and (self.file or self.files):
             raise ValueError("With url, file and files must not be given")
+        if self.url and not self.target:
+            raise ValueError("With a url whose path ends with '/', name must be given")
         if self.repository and self.name:
             raise ValueError("With repository, name must not be given: the model's name is <org>_<repo>/<file>")
         if self.files and self.sha256:

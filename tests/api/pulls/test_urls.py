@@ -27,11 +27,14 @@ def test_only_allowed_urls_are_pulled(service: RunningService, pair: list[Runnin
         "http://[",
     )
     refused += [request_url_pull(service, each) for each in elsewhere]
+    nameless = [request_url_pull(service, f"{hub.cdn_url}/models/{end}") for end in ("", "?a=b", "#c")]
     job = finished(
         service, request_url_pull(service, url, name="plain/b.bin", sha256=hashlib.sha256(b"model").hexdigest().upper())
     )
 
     assert {problem_of(answer) for answer in refused} == {(403, "source-not-allowed")}
+    assert {problem_of(answer) for answer in nameless} == {(422, "invalid-request")}
+    assert all("name must be given" in answer.json()["detail"] for answer in nameless)
     assert "OCR_PULL_ALLOWED_URLS" in refused[0].json()["detail"]
     assert (job["state"], job["result"]["models"][0]["name"]) == ("succeeded", "plain/b.bin")
     assert {seen.path for seen in hub.seen} == {"/models/a.bin"}
