@@ -27,6 +27,8 @@ class WebhookTargets:
             raise WebhookRefused(
                 "this service sends no webhooks; its operator allows their URLs with OCR_WEBHOOK_ALLOWED_URLS"
             )
+        if not text:
+            raise WebhookRefused("it is empty; give a URL, or leave it out")
         try:
             url = httpx.URL(text).copy_with(fragment=None)
             is_allowed = any(is_below(url, allowed) for allowed in self._allowed)

@@ -95,7 +95,7 @@ def test_a_file_has_its_name_in_any_letters(
 @pytest.mark.parametrize(
     ("query", "fields", "name", "message"),
     [
-        ("", [option("langauge", "deu")], "langauge", "did you mean 'language'?"),
+        ("", [option("langauge", "deu")], "langauge", "did you mean 'language'? The image"),
         ("", [option("language", "deu"), option("language", "eng")], "language", "more than once"),
         ("language=eng", [option("language", "deu")], "language", "another value, 'eng'"),
         ("", [option("auto_skew", "perhaps")], "auto_skew", "true or false"),
@@ -108,6 +108,16 @@ def test_a_wrong_option_in_a_form_is_refused(
     answer = service.client.post(f"{path}?{query}", files=[FILE, *fields])
 
     assert message in refused(answer, name)
+
+
+def test_a_part_without_a_name_is_refused_as_such(service: RunningService) -> None:
+    """A part that has an empty name is not called an unknown option without a name."""
+    answer = service.client.post("/ocr", files=[FILE, option("", "deu")])
+
+    assert problem_of(answer) == (422, "invalid-request")
+    assert answer.json()["errors"] == [
+        {"where": ["body"], "message": "a part has no name; an image belongs in a field 'file'"}
+    ]
 
 
 def test_the_same_value_in_both_places_is_accepted(service: RunningService) -> None:

@@ -14,8 +14,13 @@ MAX_SHOWN_CHARS = 100
 
 def unknown_option(name: str, known: frozenset[str]) -> RequestValidationError:
     """Return the error for a form field that is not an option. It names the most similar option."""
+    if not name:
+        return RequestValidationError(
+            [{"loc": ("body",), "msg": "a part has no name; an image belongs in a field 'file'"}]
+        )
     said = say_unknown(name, sorted(known), "option")
-    return _refusal("body", name, f"{said}. The image belongs in a field 'file'")
+    stop = "" if said.endswith("?") else "."
+    return _refusal("body", name, f"{said}{stop} The image belongs in a field 'file'")
 
 
 def repeated_option(name: str) -> RequestValidationError:
