@@ -82,8 +82,7 @@ class JobOut(Schema):
     state: InlineEnum[JobState]
     """The state; `succeeded`, `failed` and `cancelled` are final."""
     phase: str
-    """The current step, which the route that gets the job lists; of an ended job `done`, `failed` or `cancelled`, of a
-    failed pull the last step."""
+    """The current step, which the route that gets the job lists; of an ended job `done`, `failed` or `cancelled`."""
     progress: ProgressOut
     """The progress of the job."""
     queue: QueueOut | None
@@ -165,10 +164,8 @@ def _warnings(result: dict[str, Any]) -> list[str]:
 
 
 def _phase(job: Job) -> str:
-    """Return the step of a job. A failed pull shows the step in which it failed, another ended job how it ended."""
-    if job.state is JobState.CANCELLED or (job.state is JobState.FAILED and job.progress.unit == "items"):
-        return job.state
-    return job.phase
+    """Return the step of a job; of one that was cancelled or has failed, how it ended."""
+    return job.state if job.state in {JobState.CANCELLED, JobState.FAILED} else job.phase
 
 
 def _progress(job: Job) -> Progress:

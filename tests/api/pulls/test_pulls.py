@@ -121,7 +121,7 @@ def test_a_failed_pull_leaves_nothing(service: RunningService, hub: Hub, faults:
 
     job = pull(service)
 
-    assert outcome_of(job) == ("failed", slug)
+    assert (*outcome_of(job), job["phase"]) == ("failed", slug, "failed")
     assert len(job["error"]["detail"]) > 40
     eventually(lambda: nothing_is_left(service))
     assert not hub.faults
