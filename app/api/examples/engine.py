@@ -161,6 +161,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ServiceEngineOut": SERVICE_ENGINE,
     "EnginesOut": {"engines": [SERVICE_ENGINE]},
     "ReleaseOut": RELEASE,
+    "LoadIn": {"processor": "spell-check"},
     "LoadedOut": LOADED,
     "LoadingOut": LOADING,
     "ChangeOut": CORRECTED_WORDS[1],

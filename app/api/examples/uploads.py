@@ -6,7 +6,7 @@ from app.api.examples.ids import UPLOAD_ID
 
 UPLOAD: dict[str, Any] = {
     "id": UPLOAD_ID,
-    "name": "en_ocr_v2.bin",
+    "name": "en_ocr_v3.bin",
     "purpose": "models",
     "offset": 12,
     "size_bytes": 24,

@@ -74,7 +74,7 @@ LENGTH_HEADER = {
     "upload-length": {"description": "The model's whole size in bytes.", "schema": _SIZE, "example": 1048576}
 }
 METADATA_HEADER = {
-    "upload-metadata": _header("The header that the upload was created with.", "filename ZW5fb2NyX3YyLmJpbg==")
+    "upload-metadata": _header("The header that the upload was created with.", "filename ZW5fb2NyX3YzLmJpbg==")
 }
 NO_STORE = {"cache-control": _header("Always `no-store`.", "no-store")}
 CAPABILITIES = TUS_HEADER | {
@@ -121,7 +121,7 @@ METADATA_PARAMETER = _parameter(
     "Pairs of a key and a value in base64. `filename` is required: the model's name. `sha256` is its digest in "
     "hexadecimal, checked before the model is published. `purpose` is `models`, or `images` for a file that a job is "
     "to read. Other keys are ignored.",
-    "filename ZW5fb2NyX3YyLmJpbg==",
+    "filename ZW5fb2NyX3YzLmJpbg==",
     {"type": "string", "pattern": r"^filename [A-Za-z0-9+/]+={0,2}(,[a-z0-9]+ [A-Za-z0-9+/]+={0,2})*$"},
 ) | {"required": True}
 OFFSET_PARAMETER = _parameter("Upload-Offset", "Where the chunk begins: the upload's offset.", "0", _SIZE) | {

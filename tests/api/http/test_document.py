@@ -231,6 +231,17 @@ def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
                         assert jsonschema_rs.is_valid(content["schema"] | components, example), (path, example)
 
 
+def test_every_json_body_has_an_example(document: dict[str, Any]) -> None:
+    """The docs page fills in the example of a JSON body; without one it would make up values that are refused."""
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if content:
+                name = content["schema"].get("$ref", "").rpartition("/")[2]
+                schema = document["components"]["schemas"].get(name, content["schema"])
+                assert content.keys() & {"example", "examples"} or schema.get("examples"), path
+
+
 def test_the_first_callers_get_the_document_although_they_ask_at_once(serve: Serve) -> None:
     """Callers whose requests make the service build the document at the same moment all get it."""
     for _ in range(3):

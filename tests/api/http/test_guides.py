@@ -37,6 +37,12 @@ def test_every_page_of_the_docs_is_a_guide(service: RunningService) -> None:
         assert page_of(service, f"/guides/{name}").findtext(".//h1") == headings[0].replace("`", "")
 
 
+def test_each_guide_has_its_own_title(service: RunningService) -> None:
+    """The list shows no title twice, so that a reader can tell the guides apart."""
+    titles = [str(item.text_content()) for item in page_of(service, "/guides").findall(".//li")]
+    assert (len(titles), len(set(titles))) == (len(NAMES), len(NAMES)), titles
+
+
 def test_every_link_of_a_guide_leads_somewhere(service: RunningService) -> None:
     """Each link leads to a page of the service and, if it has an anchor, to an element there; no file is loaded from
     another host."""
