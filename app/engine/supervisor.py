@@ -453,8 +453,9 @@ class Supervisor:
             seconds = self._limits.delay_seconds(self._deaths)
             state, reason = EngineState.BACKING_OFF, self._last_death
             if self._deaths > self._limits.restart_budget:
+                died = f"it died {self._deaths} times in a row; {reason.removesuffix('.')}"
                 again = f"It is tried again after {seconds:g} s, or at once by POST /engine/release"
-                state, reason = EngineState.FAILED, f"it died {self._deaths} times in a row; {reason}. {again}"
+                state, reason = EngineState.FAILED, f"{died}. {again}"
             self._set_state(state, reason)
             self._paused_until = asyncio.get_running_loop().time() + seconds
             with contextlib.suppress(TimeoutError):

@@ -158,6 +158,9 @@ async def test_an_engine_that_never_answers_is_replaced_after_its_start_timeout(
         assert supervisor.reason is not None
         assert "did not finish 'start' within 0.3 s" in supervisor.reason
 
+        await engine.until(EngineState.FAILED)
+        assert "in the settings. It is tried again after" in supervisor.reason
+
 
 async def test_release_ends_the_process_and_starts_another(tmp_path: Path) -> None:
     """A release returns after the process has ended, with its memory; simultaneous releases get one result."""
