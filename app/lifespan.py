@@ -79,7 +79,7 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: OnFailed) -> Tasks:
     begin = partial(_start, on_event=on_event, on_failed=on_failed)
     # These parts can be interrupted at any point without leaving a half-done change, so a defect in one does not end
     # the service.
-    keep = partial(begin, goes_on=True)
+    keep = partial(begin, is_restarted=True)
     engine = begin("engine", state["supervisor"].run)
     others = [
         keep("volume", partial(monitor_volume, state["volume_monitor"], state["store"], on_event)),
@@ -94,8 +94,8 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: OnFailed) -> Tasks:
     store, jobs = state["store"], state["jobs"]
     outbox = state["outbox"]
     sweeps = (
-        partial(store.sweep, jobs.is_over),
-        partial(sweep_jobs, jobs, parts.job_retention, outbox.owes),
+        partial(store.sweep, jobs.needs_no_partials),
+        partial(sweep_jobs, jobs, parts.job_retention, outbox.needs_job),
         outbox.sweep,
     )
     state["metrics"].on_swept()
@@ -167,13 +167,13 @@ def _check_volume(watch: VolumeMonitor, on_event: OnEvent) -> None:
         on_event(EventName.STORE_UNAVAILABLE, {"reason": str(exc)})
 
 
-def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: OnFailed, goes_on: bool = False) -> Task:
+def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: OnFailed, is_restarted: bool = False) -> Task:
     """Start a task that runs as long as the service runs.
 
-    An exception of `work` is a defect: it stops the service. With `goes_on`, the work is run again after a pause
+    An exception of `work` is a defect: it stops the service. With `is_restarted`, the work is run again after a pause
     instead.
     """
-    task = asyncio.create_task(_keep_running(name, work, on_event, goes_on=goes_on), name=name)
+    task = asyncio.create_task(_keep_running(name, work, on_event, is_restarted=is_restarted), name=name)
 
     def on_done(task: Task) -> None:
         if not task.cancelled() and (exc := task.exception()):
@@ -184,7 +184,7 @@ def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: OnFailed, goe
     return task
 
 
-async def _keep_running(name: str, work: Work, on_event: OnEvent, *, goes_on: bool) -> None:
+async def _keep_running(name: str, work: Work, on_event: OnEvent, *, is_restarted: bool) -> None:
     """Run a part's work. If the system lacked a descriptor, memory or a thread, run the work again after a pause."""
     while True:
         try:
@@ -193,7 +193,7 @@ async def _keep_running(name: str, work: Work, on_event: OnEvent, *, goes_on: bo
             if cause := exhausted_resource(exc):
                 on_event(EventName.RESOURCES_EXHAUSTED, {"part": name, "cause": cause})
                 await asyncio.sleep(AGAIN_SECONDS)
-            elif goes_on:
+            elif is_restarted:
                 log.exception(EventName.SERVICE_PART_RESTARTED, part=name)
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
             else:

@@ -28,7 +28,7 @@ as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON, with
 with_yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-class Verbs(click.Group):
+class ReportingGroup(click.Group):
     """A group of commands that reports an error as a line on stderr and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature

@@ -20,7 +20,7 @@ from app.cli.commands.reports import journal, storage
 from app.cli.commands.trash import trash
 from app.cli.commands.verification import verify
 from app.cli.connection import on_backend
-from app.cli.console import Verbs, say
+from app.cli.console import ReportingGroup, say
 from app.cli.serving.healthcheck import healthcheck
 from app.cli.serving.serve import serve
 from app.engine.native.gpus import build_in, find_gpus
@@ -30,7 +30,7 @@ from app.settings import load_settings
 
 
 @click.group(
-    cls=Verbs,
+    cls=ReportingGroup,
     help="The OCR model service. Its settings are environment variables, OCR_...; docs/settings.md lists them.",
 )
 @click.version_option(__version__, prog_name="ocr-models", message="%(prog)s %(version)s")

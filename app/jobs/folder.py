@@ -239,7 +239,7 @@ class Jobs:
         self.former.cancel(job_id)
         return self.get(job_id)
 
-    def is_over(self, job_id: str) -> bool:
+    def needs_no_partials(self, job_id: str) -> bool:
         """Return True if a job has succeeded or was cancelled, so that its partial files are no longer needed.
 
         The partial files of a failed job are kept until they expire, also after the job's record has been removed: the

@@ -136,7 +136,7 @@ class WebhookDeliverer:
         began = time.monotonic()
         attempt = await self._sender.send(owed.url, await self._in_thread(self._event_of, held.job))
         (self._failing.add if attempt.error else self._failing.discard)(host)
-        delivery = after(held.delivery, attempt, self._limits)
+        delivery = delivery_after(held.delivery, attempt, self._limits)
         # The lock is held until the outcome is written, so that no other service sends it again meanwhile.
         await until_written(partial(held.write, delivery))
         about = {
@@ -159,7 +159,7 @@ class WebhookDeliverer:
         return await to_thread.run_sync(function, *arguments, limiter=self._threads)
 
 
-def after(delivery: Delivery, attempt: Attempt, limits: RetryLimits) -> Delivery:
+def delivery_after(delivery: Delivery, attempt: Attempt, limits: RetryLimits) -> Delivery:
     """Return a delivery as it is after an attempt: delivered, given up, or pending until the next attempt."""
     now = datetime.now(UTC)
     delivery = replace(delivery, attempts=delivery.attempts + 1, updated_at=now, last_error=None, next_attempt_at=None)

@@ -120,7 +120,7 @@ class Outbox:
         """Leave a webhook alone for `seconds`: its record cannot be written, or a defect has ended the delivery."""
         self._not_before[owed.job_id] = time.monotonic() + seconds
 
-    def owes(self, job: Job) -> bool:
+    def needs_job(self, job: Job) -> bool:
         """Return True if a finished job is needed to send its webhook, so that it must not be removed yet."""
         delivery = delivery_of(self._volume, job)
         if delivery is None or delivery.is_over or job.finished_at is None:

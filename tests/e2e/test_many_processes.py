@@ -59,7 +59,7 @@ def change_at_random(serve: Serve, hub: Hub, logs: Path, seconds: float) -> Stor
 
 def check(store: Store, logs: Path) -> None:
     """Check that the folder, the trash, the journal and the processes' notes agree."""
-    store.sweep(build_jobs(store).is_over)
+    store.sweep(build_jobs(store).needs_no_partials)
     notes = [note for log in sorted(logs.glob("*.log")) for note in notes_in(log)]
     events = store.journal.latest(10_000_000)
     found = Counter(labelled.label for _, labelled in everything(store.root))

@@ -62,7 +62,7 @@ def test_a_new_request_continues_a_failed_pull(make_pulls: MakePulls, own_hub: H
     """After an outage beyond the retries, the next equal request downloads only the missing bytes."""
     request = of_hub(own_hub)
     first = failed_at_cut(make_pulls, own_hub, request)
-    store.sweep(jobs.is_over)
+    store.sweep(jobs.needs_no_partials)
     assert [path.stat().st_size for path in staged(store)] == [CUT]
     own_hub.seen.clear()
 
@@ -161,7 +161,7 @@ def test_the_partial_file_goes_when_it_is_of_no_use(
     request = of_hub(own_hub)
     short = replace(LIMITS, partial_retention=timedelta(0))
     failed_at_cut(lambda: make_pulls(limits=short), own_hub, request)
-    store.sweep(jobs.is_over)
+    store.sweep(jobs.needs_no_partials)
     expired = staged(store)
     job = failed_at_cut(make_pulls, own_hub, request)
     PullJobs(store, jobs).cancel(job.id)

@@ -10,7 +10,7 @@ from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.sweep import sweep_jobs
 from app.store.store import Store
-from app.webhooks.deliverer import RetryLimits, after
+from app.webhooks.deliverer import RetryLimits, delivery_after
 from app.webhooks.outbox import Outbox, Owed
 from app.webhooks.records import (
     DAMAGED,
@@ -158,13 +158,13 @@ def test_a_damaged_record_is_left_until_it_is_removed(store: Store, jobs: Jobs) 
 def test_a_job_is_kept_until_its_webhook_is_sent(store: Store, jobs: Jobs, outbox: Outbox) -> None:
     """A sweep keeps a job whose webhook is pending; afterwards it removes the job, and later the delivery's record."""
     job, plain = ended(jobs), ended(jobs, webhook=None)
-    assert sweep_jobs(jobs, timedelta(0), outbox.owes) == [plain.id]
+    assert sweep_jobs(jobs, timedelta(0), outbox.needs_job) == [plain.id]
     # A service that sends no webhooks keeps the job for a limited time only.
-    assert not Outbox(store, jobs, keep=timedelta(0)).owes(job)
-    assert Outbox(store, jobs, keep=timedelta(hours=1)).owes(job)
+    assert not Outbox(store, jobs, keep=timedelta(0)).needs_job(job)
+    assert Outbox(store, jobs, keep=timedelta(hours=1)).needs_job(job)
 
     write_delivery(store.volume.webhooks_dir, Delivery(job.id, job.updated_at, DeliveryState.DELIVERED, 1))
-    assert sweep_jobs(jobs, timedelta(0), outbox.owes) == [job.id]
+    assert sweep_jobs(jobs, timedelta(0), outbox.needs_job) == [job.id]
 
     record = delivery_record_of(store.volume.webhooks_dir, job.id)
     outbox.sweep()
@@ -190,10 +190,10 @@ def test_a_record_of_a_running_job_is_never_swept(store: Store, jobs: Jobs, outb
     assert [path.exists() for path in (record, draft, foreign)] == [True, False, True]
 
 
-def delivery_after(*attempts: Attempt, limits: RetryLimits = LIMITS) -> Delivery:
+def delivery_with(*attempts: Attempt, limits: RetryLimits = LIMITS) -> Delivery:
     delivery = Delivery("a", datetime.now(UTC))
     for attempt in attempts:
-        delivery = after(delivery, attempt, limits)
+        delivery = delivery_after(delivery, attempt, limits)
     return delivery
 
 
@@ -206,28 +206,28 @@ def test_pauses_double_and_are_partly_random() -> None:
     """Each pause is between half of the doubled one and all of it, up to an hour."""
     patient = RetryLimits(pause_seconds=5, total_seconds=1e9)
     for count, longest in ((1, 5), (2, 10), (5, 80), (40, 3600)):
-        pauses = {pause_of(delivery_after(*[Attempt("no")] * count, limits=patient)) for _ in range(20)}
+        pauses = {pause_of(delivery_with(*[Attempt("no")] * count, limits=patient)) for _ in range(20)}
         assert longest / 2 <= min(pauses) < max(pauses) <= longest
 
 
 @pytest.mark.parametrize(("asked", "pause"), [(30.0, 30.0), (59.0, 59.0), (1e9, 60.0)])
 def test_the_receiver_can_ask_for_a_longer_pause(asked: float, pause: float) -> None:
     """Retry-After lengthens a pause, but not beyond the time that is left."""
-    assert pause_of(delivery_after(Attempt("no", retry_after_seconds=asked))) == pytest.approx(pause)
+    assert pause_of(delivery_with(Attempt("no", retry_after_seconds=asked))) == pytest.approx(pause)
 
 
 def test_a_webhook_is_given_up_after_its_time() -> None:
     """When the pauses together have taken OCR_WEBHOOK_RETRY_TIME, one last attempt is made."""
-    twice = delivery_after(Attempt("no", retry_after_seconds=100))
+    twice = delivery_with(Attempt("no", retry_after_seconds=100))
     assert twice.state is DeliveryState.PENDING
 
-    last = after(twice, Attempt("still not"), LIMITS)
+    last = delivery_after(twice, Attempt("still not"), LIMITS)
 
     assert (last.state, last.attempts, last.last_error) == (DeliveryState.FAILED, 2, "still not")
     assert last.next_attempt_at is None
-    assert after(twice, Attempt(), LIMITS).state is DeliveryState.DELIVERED
+    assert delivery_after(twice, Attempt(), LIMITS).state is DeliveryState.DELIVERED
 
 
 def test_gone_is_final() -> None:
     """After 410 nothing is sent any more."""
-    assert delivery_after(Attempt("gone", is_final=True)).state is DeliveryState.FAILED
+    assert delivery_with(Attempt("gone", is_final=True)).state is DeliveryState.FAILED

@@ -8,7 +8,7 @@ from app import errors
 from app.api.examples.ids import JOB_ID, TRASH_ID, UPLOAD_ID
 from app.api.examples.models import BLOCKER
 from app.api.http import request_errors
-from app.api.http.connections.errors import OF_CONNECTIONS
+from app.api.http.connections.errors import CONNECTION_PROBLEMS
 from app.api.http.problem_types import ProblemType
 from app.engine.contract.image_formats import FORMAT_NAMES
 from app.engine.contract.messages import CapabilityName
@@ -19,7 +19,7 @@ EMPTY_SHA256 = hashlib.sha256().hexdigest()
 CRASH = Exception("The service failed, which is a defect. Report it with the request_id, which is in the log too.")
 INTERNAL_ERROR = ProblemType(CRASH, 500, "internal-error", "Internal error")
 
-OF_STORE = (
+STORE_PROBLEMS = (
     ProblemType(
         errors.InvalidModelName("../secret", "'..' would lead out of the model folder"),
         422,
@@ -203,7 +203,7 @@ OF_STORE = (
         ("name", "job_id"),
     ),
 )
-OF_ENGINE = (
+ENGINE_PROBLEMS = (
     ProblemType(
         errors.EngineNotReady("starting", "its process is starting"),
         503,
@@ -322,7 +322,7 @@ OF_ENGINE = (
         ("resource", "file", "size_bytes", "pull"),
     ),
 )
-OF_REQUESTS = (
+REQUEST_PROBLEMS = (
     ProblemType(
         request_errors.NotAcceptable("application/json or text/plain"), 406, "not-acceptable", "No acceptable format"
     ),
@@ -414,7 +414,7 @@ OF_REQUESTS = (
 )
 
 PROBLEM_TYPES: dict[type[Exception], ProblemType] = {
-    type(kind.sample): kind for kind in (*OF_STORE, *OF_ENGINE, *OF_REQUESTS, *OF_CONNECTIONS)
+    type(kind.sample): kind for kind in (*STORE_PROBLEMS, *ENGINE_PROBLEMS, *REQUEST_PROBLEMS, *CONNECTION_PROBLEMS)
 }
 """The problem type of each exception class. An exception without an entry is answered 500; a test finds error classes
 of the service that lack one."""

@@ -26,7 +26,7 @@ class Uploads:
     """Some uploads that this process has locked, so that nobody else uses or changes them. The methods block."""
 
     def __init__(self, found: Sequence[tuple[StagedFile, PartialRecord]]) -> None:
-        """Use `held`."""
+        """Use `locked_uploads`."""
         self._found = found
 
     def link(self, new: NewUnits, password: str | None, max_file_bytes: int) -> list[Image]:
@@ -48,7 +48,7 @@ class Uploads:
 
 
 @contextmanager
-def held(incoming: Incoming, ids: Sequence[str], actor: Actor) -> Iterator[Uploads]:
+def locked_uploads(incoming: Incoming, ids: Sequence[str], actor: Actor) -> Iterator[Uploads]:
     """Lock finished uploads of a caller until the end of the context.
 
     Raises UploadUnusable, StoreUnavailable and other StoreErrors.
@@ -91,13 +91,18 @@ def _check(staged: StagedFile, record: PartialRecord, actor: Actor) -> None:
 
 
 @asynccontextmanager
-async def taken(incoming: Incoming, ids: Sequence[str], actor: Actor, new: NewUnits) -> AsyncIterator[Uploads]:
+async def uploads_for_job(
+    incoming: Incoming, ids: Sequence[str], actor: Actor, new: NewUnits
+) -> AsyncIterator[Uploads]:
     """Lock finished uploads of a caller, and delete them at the end of the context if `new` has become a job.
 
-    If this process is killed before that, they stay: the job has its own names of the files. Raises what `held` raises.
+    If this process is killed before that, they stay: the job has its own names of the files. Raises what
+    `locked_uploads` raises.
     """
     stack = ExitStack()
-    uploads = await to_thread.run_sync(stack.enter_context, held(incoming, ids, actor), limiter=threads.images)
+    uploads = await to_thread.run_sync(
+        stack.enter_context, locked_uploads(incoming, ids, actor), limiter=threads.images
+    )
     try:
         yield uploads
     finally:

@@ -32,7 +32,7 @@ from app.api.images.options.form_fields import with_form_fields
 from app.api.images.page_warnings import warnings_header
 from app.api.images.received import ImageBody
 from app.api.images.service import RecognitionService, RecognitionServiceDep
-from app.api.images.uploads import fingerprint_of, taken
+from app.api.images.uploads import fingerprint_of, uploads_for_job
 from app.api.jobs.respond_async import (
     CREATION_ERRORS,
     JobInAnyCaseDep,
@@ -213,7 +213,7 @@ async def _create_job(
         fingerprint = fingerprint_of(ItemJobKind.IMAGES, parameters, received.uploads)
         if earlier := await preferred_job.earlier(fingerprint, webhook):
             return earlier
-        async with taken(request.state.store.incoming, received.uploads, preferred_job.actor, new) as uploads:
+        async with uploads_for_job(request.state.store.incoming, received.uploads, preferred_job.actor, new) as uploads:
             await service.take_uploads(new, uploads, body.password)
             return await create(parameters | {"files": new.count}, parameters, fingerprint=fingerprint)
 

@@ -173,7 +173,7 @@ def test_a_missing_model_folder_has_no_sizes(counting: RunningService) -> None:
     assert "ocr_units_running" in of_folder
 
 
-def test_openmetrics_is_given_to_who_asks_for_it(service: RunningService) -> None:
+def test_openmetrics_is_sent_if_accepted(service: RunningService) -> None:
     """A request that accepts OpenMetrics gets OpenMetrics."""
     answer = service.client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
 
@@ -182,7 +182,7 @@ def test_openmetrics_is_given_to_who_asks_for_it(service: RunningService) -> Non
 
 
 @pytest.mark.parametrize("version", ["new", "1.x", ""])
-def test_a_version_that_is_none_gets_plain_text(service: RunningService, version: str) -> None:
+def test_an_invalid_openmetrics_version_gets_plain_text(service: RunningService, version: str) -> None:
     """A request for an unknown version of OpenMetrics gets Prometheus' text format."""
     answer = service.client.get("/metrics", headers={"accept": f"application/openmetrics-text; version={version}"})
 

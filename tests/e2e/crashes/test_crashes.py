@@ -114,7 +114,7 @@ def check_after_a_sweep(store: Store) -> None:
     """Sweep, then check that no file of a killed process is left and that the store knows every other file once."""
     jobs = build_jobs(store)
     assert jobs.unfinished(PULL) == []
-    store.sweep(jobs.is_over)
+    store.sweep(jobs.needs_no_partials)
     sweep_jobs(jobs, JOB_RETENTION)
     assert list(store.volume.staging_dir.iterdir()) == []
     assert list(store.volume.aside_dir.glob("*.model")) == []

@@ -349,13 +349,13 @@ def test_the_partial_file_of_a_finished_job_is_swept(store: Store, *, is_publish
     if is_published:
         store.incoming.publish("a.bin", staged, Conditions(), ME)
     staged.release()
-    store.sweep(jobs.is_over)
+    store.sweep(jobs.needs_no_partials)
     sweep_jobs(jobs, timedelta(hours=24))
     left = len(list(store.volume.staging_dir.iterdir()))
     jobs.cancel(job.id)
     (store.volume.jobs_dir / f"{job.id}.0123abcd.new").touch()
 
-    store.sweep(jobs.is_over)
+    store.sweep(jobs.needs_no_partials)
     sweep_jobs(jobs, timedelta(hours=24))
 
     assert left == (1 if is_published else 2)

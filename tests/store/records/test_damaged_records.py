@@ -57,9 +57,9 @@ def use_everything(store: Store, jobs: Jobs) -> None:
     list(jobs.newest())
     for job in jobs.unfinished(PULL):
         request_of(job)
-    store.sweep(jobs.is_over)
+    store.sweep(jobs.needs_no_partials)
     outbox = Outbox(store, jobs, keep=None)
-    sweep_jobs(jobs, DAY, outbox.owes)
+    sweep_jobs(jobs, DAY, outbox.needs_job)
     outbox.due()
     outbox.sweep()
     for job in jobs.newest():
@@ -233,7 +233,7 @@ def test_records_of_a_newer_version_are_read(tmp_path: Path) -> None:
         put(store.volume.store_dir / kind.path, "file", _with(kind.fields, more=[1]), tmp_path)
         put(store.volume.store_dir / str(kind.beside), "file", b"bytes", tmp_path)
 
-    store.sweep(jobs.is_over)
+    store.sweep(jobs.needs_no_partials)
     sweep_jobs(jobs, DAY)
 
     assert [entry.name for entry in store.trash.entries()] == [MODEL]
@@ -252,7 +252,7 @@ def test_what_a_newer_version_wrote_and_this_one_does_not_understand_is_kept(tmp
             put(store.volume.store_dir / path, "file", content, tmp_path)
             os.utime(store.volume.store_dir / path, (time.time() - 7200,) * 2)
 
-    store.sweep(jobs.is_over)
+    store.sweep(jobs.needs_no_partials)
     sweep_jobs(jobs, DAY)
 
     paths = {str(path.relative_to(store.volume.store_dir)) for path in store.volume.store_dir.rglob("*")}

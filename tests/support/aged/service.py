@@ -160,7 +160,7 @@ class Service:
         self._store.trash.purge(trash_id, self._actor)
 
     def sweep(self) -> list[str]:
-        purged = self._store.sweep(self._jobs.is_over)
+        purged = self._store.sweep(self._jobs.needs_no_partials)
         sweep_jobs(self._jobs, timedelta(hours=24))
         return [each.entry.id for each in purged]
 

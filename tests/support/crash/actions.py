@@ -95,7 +95,7 @@ class ByStore:
         self._store.trash.empty(Actor(self._actor, request))
 
     def sweep(self) -> None:
-        self._store.sweep(self._jobs.is_over)
+        self._store.sweep(self._jobs.needs_no_partials)
         sweep_jobs(self._jobs, JOB_RETENTION)
 
     def prune(self, request: str, is_known: Callable[[Model], bool]) -> None:

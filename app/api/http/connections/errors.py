@@ -77,7 +77,7 @@ class OutOfResources(Exception):
         )
 
 
-OF_CONNECTIONS = (
+CONNECTION_PROBLEMS = (
     ProblemType(InvalidHttp("Invalid HTTP request received."), 400, "invalid-http", "The request is not valid HTTP"),
     ProblemType(HeadTooLarge("65536 bytes"), 431, "head-too-large", "The head of the request is too large"),
     ProblemType(HeadTimedOut(20), 408, "head-timed-out", "The head of the request did not arrive in time"),

@@ -52,7 +52,7 @@ class ConnectionGate:
             self._open.discard(oldest)
             oldest.evict()
 
-    def begin(self, connection: Evictable) -> bool:
+    def begin_request(self, connection: Evictable) -> bool:
         """Note that a request begins. Return False if more requests run than the limit."""
         self._idle.pop(connection, None)
         if len(self._open) - len(self._idle) <= self._most:
@@ -60,7 +60,7 @@ class ConnectionGate:
         self._report()
         return False
 
-    def rest(self, connection: Evictable) -> None:
+    def end_request(self, connection: Evictable) -> None:
         """Note that a connection has answered its last request."""
         if connection in self._open:
             self._idle[connection] = None

@@ -156,7 +156,7 @@ class HttpConnection(HttpToolsProtocol):
             self._stop_parsing(HeadTooLarge(f"{MAX_HEADERS} headers"))
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop_parsing(InvalidHttp(f"More than {MAX_PIPELINED} requests wait on this connection."))
-        if not self._gate.begin(self):
+        if not self._gate.begin_request(self):
             self.scope["is_surplus"] = True  # type: ignore[typeddict-unknown-key]  # our key, for RequestLimits
         if self.parser.get_http_version() == "1.0":
             self.expect_100_continue = False  # such a caller does not know interim answers
@@ -185,11 +185,11 @@ class HttpConnection(HttpToolsProtocol):
             self._unanswered.popleft()
         if self._closing.has_begun:
             self.server_state.total_requests += 1
-            self._gate.rest(self)
+            self._gate.end_request(self)
             return
         super().on_response_complete()
         if self.cycle.response_complete:
-            self._gate.rest(self)
+            self._gate.end_request(self)
 
     # What ends the connection.
 
