@@ -187,8 +187,8 @@ class TooManyUnits(StoreError):
 
     def __init__(self, waiting: int, limit: int) -> None:
         super().__init__(
-            f"The jobs of this API key have {waiting} files, texts and pulls that are not done; with those of this "
-            f"request there may be {limit} at most (OCR_MAX_WAITING_UNITS). Wait until some are done, or send fewer."
+            f"The jobs of this API key have {waiting} files, texts and pulls that are not done; with those sent "
+            f"now there may be {limit} at most (OCR_MAX_WAITING_UNITS). Wait until some are done, or send fewer."
         )
         self.waiting = waiting
         self.limit = limit
