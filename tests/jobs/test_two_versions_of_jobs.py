@@ -18,8 +18,8 @@ from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-STRAY = "20261121T092012Z-0a1b23a56954"
-"""A folder of no job. Only a sweep of this version removes it."""
+STRAY = "20261121T092012Z-0a1b23a56954.received"
+"""A folder of a job that was never complete. Only a sweep of this version removes it."""
 HOURS = 7200
 
 
