@@ -68,6 +68,7 @@ def test_other_urls_of_libpq_are_taken(tmp_path: Path, url: str) -> None:
 
 
 def test_without_the_extra_the_service_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.jobs.database", sys.modules["app.jobs.database"])  # the import replaces it until the end
     for name in [each for each in sys.modules if each.startswith(("app.jobs.database", "procrastinate"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "procrastinate", None)
