@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -131,12 +132,8 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int
     Raises FileNotFoundError if the file is missing, RecordDamaged if it is not a regular file or cannot be opened, and
     OSError if its file system does not answer.
     """
-    try:
+    with _telling_damage(path):
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
-    except OSError as exc:
-        if (damage := _damage(exc, path)) is exc:
-            raise
-        raise damage from exc
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
@@ -165,12 +162,9 @@ def chunks_of(path: Path) -> Iterator[bytes]:
     """Yield the content of a regular file of any size. Raises what `open_regular` raises, also for each read."""
     descriptor = open_regular(path)
     try:
-        while chunk := os.read(descriptor, CHUNK_BYTES):
-            yield chunk
-    except OSError as exc:
-        if (damage := _damage(exc, path)) is exc:
-            raise
-        raise damage from exc
+        with _telling_damage(path):
+            while chunk := os.read(descriptor, CHUNK_BYTES):
+                yield chunk
     finally:
         os.close(descriptor)
 
@@ -178,18 +172,26 @@ def chunks_of(path: Path) -> Iterator[bytes]:
 def _read_once(path: Path, max_bytes: int) -> bytes:
     descriptor = open_regular(path)
     try:
-        data = os.read(descriptor, FIRST_READ_BYTES)
-        while len(data) >= FIRST_READ_BYTES and (more := os.read(descriptor, max_bytes)):
-            data += more
-            if len(data) > max_bytes:
-                raise RecordDamaged(f"it has more than {max_bytes:,} bytes", path)
+        with _telling_damage(path):
+            data = os.read(descriptor, FIRST_READ_BYTES)
+            while len(data) >= FIRST_READ_BYTES and (more := os.read(descriptor, max_bytes)):
+                data += more
+                if len(data) > max_bytes:
+                    raise RecordDamaged(f"it has more than {max_bytes:,} bytes", path)
+    finally:
+        os.close(descriptor)
+    return data
+
+
+@contextmanager
+def _telling_damage(path: Path) -> Iterator[None]:
+    """Raise RecordDamaged or RecordNotReadable in place of an OSError that will not pass."""
+    try:
+        yield
     except OSError as exc:
         if (damage := _damage(exc, path)) is exc:
             raise
         raise damage from exc
-    finally:
-        os.close(descriptor)
-    return data
 
 
 def _damage(exc: OSError, path: Path) -> Exception:
